@@ -1,0 +1,180 @@
+import type { BranchId, EndpointId, ProjectId } from '@tenantry/contract/ids.ts';
+
+/**
+ * One machine's volumes and computes. This is all that the rest of Tenantry knows of a machine: no path, pid or
+ * filesystem command passes it. Every call is idempotent by the ids that the caller gives, so a caller that lost the
+ * answer repeats the call. Failures are `PlatformError`s.
+ *
+ * Implemented by `LocalHost` (this machine) and `HostClient` (the same over a socket).
+ */
+export interface Host {
+  info(): Promise<HostInfo>;
+
+  /** Makes the volume of a branch from the template of its Postgres version. A volume of this id is left as it is. */
+  createVolume(request: CreateVolume): Promise<void>;
+  /** Deletes a volume and all that it alone owns. The endpoints on it must be removed first. */
+  deleteVolume(volumeId: VolumeId): Promise<void>;
+  volumeUsage(volumeId: VolumeId): Promise<VolumeUsage>;
+
+  /**
+   * Stores the desired state of an endpoint on the host's own disk and brings a running compute to it: settings that
+   * can be reloaded are, others restart it, `disabled` suspends it, pending catalog changes are applied at once if it
+   * runs and else at its next start. A generation lower than the stored one is ignored.
+   */
+  applySpec(spec: EndpointSpec): Promise<void>;
+  /** Stops the compute and forgets the endpoint. */
+  removeEndpoint(endpointId: EndpointId): Promise<void>;
+
+  /**
+   * The address of the endpoint's compute, started if need be: resolves once the compute accepts connections.
+   * Single flight: any number of callers share one start. A caller that comes while the compute is suspending waits
+   * for the stop and gets the next start.
+   * @throws PlatformError NOT_FOUND, ENDPOINT_DISABLED, ACTIVE_ENDPOINTS_LIMIT_EXCEEDED, COMPUTE_START_FAILED, DEADLINE_EXCEEDED
+   */
+  acquire(endpointId: EndpointId, signal?: AbortSignal): Promise<ComputeAddress>;
+  suspend(endpointId: EndpointId): Promise<void>;
+  /** Stops and starts a running compute. @throws PlatformError CONFLICT if it does not run. */
+  restart(endpointId: EndpointId): Promise<void>;
+
+  /**
+   * Starts the compute if need be and applies the spec's pending catalog changes up to and including `seq`.
+   * @throws PlatformError CATALOG_CHANGE_REFUSED with Postgres' message (details: `sqlstate`) if a change is refused
+   */
+  applyCatalog(endpointId: EndpointId, seq: number): Promise<void>;
+  /** The SCRAM verifier of a role as the *running* compute has it; undefined if it sleeps or has no such role. */
+  findRoleVerifier(endpointId: EndpointId, role: string): Promise<string | undefined>;
+
+  /**
+   * What the host sees, level and not edge: first the present report of every endpoint whose `version` is above
+   * `sinceVersion`, then each new one as it comes, until the signal aborts. Usage runs stay in a report until acknowledged.
+   */
+  reports(sinceVersion: number, signal: AbortSignal): AsyncIterable<EndpointReport>;
+  /** Control has stored these runs; ended ones leave the reports. */
+  acknowledgeRuns(computeIds: readonly string[]): Promise<void>;
+}
+
+/** Opaque outside host/, compute/ and storage/. Control derives it from the branch. */
+export type VolumeId = string;
+
+export interface CreateVolume {
+  readonly volumeId: VolumeId;
+  readonly projectId: ProjectId;
+  readonly pgVersion: number;
+}
+
+export interface VolumeUsage {
+  /** Bytes that tenants see: the size of all databases' files. */
+  readonly logicalBytes: number;
+  /** Bytes on disk that only this volume owns, WAL included. */
+  readonly exclusiveBytes: number;
+}
+
+/** The full desired state of an endpoint. Sent whole each time; kept on the host's disk. */
+export interface EndpointSpec {
+  readonly endpointId: EndpointId;
+  readonly branchId: BranchId;
+  readonly projectId: ProjectId;
+  readonly volumeId: VolumeId;
+  /** Grows with every change of this spec. */
+  readonly generation: number;
+  readonly pgVersion: number;
+  readonly type: 'read_write' | 'read_only';
+  readonly minCu: number;
+  readonly maxCu: number;
+  readonly disabled: boolean;
+  /** Already resolved: seconds, or -1 for never. */
+  readonly suspendTimeoutSeconds: number;
+  /** Extra postgresql.conf settings of the endpoint (`settings.pg_settings`). */
+  readonly pgSettings: Readonly<Record<string, string>>;
+  /** Pending changes in the order of `seq`. Control drops those that a report shows as applied, or that were refused. */
+  readonly catalogChanges: readonly CatalogChange[];
+}
+
+/** A change to roles or databases that the API ordered. Applying one twice is harmless. */
+export type CatalogChange = { readonly seq: number } & (
+  | { readonly kind: 'put_role'; readonly name: string; readonly verifier: string }
+  | { readonly kind: 'rename_role'; readonly name: string; readonly newName: string }
+  | { readonly kind: 'drop_role'; readonly name: string }
+  | { readonly kind: 'create_database'; readonly name: string; readonly owner: string }
+  | { readonly kind: 'update_database'; readonly name: string; readonly newName: string; readonly owner: string }
+  | { readonly kind: 'drop_database'; readonly name: string }
+);
+
+export type ComputeAddress = { readonly computeId: string } & (
+  | { readonly kind: 'unix'; readonly socketPath: string }
+  | { readonly kind: 'tcp'; readonly hostname: string; readonly port: number }
+);
+
+/** States of a compute as seen from outside; the full machine is `compute/state.ts`. */
+export type ComputeState = 'idle' | 'starting' | 'active' | 'suspending' | 'failed';
+
+export interface EndpointReport {
+  readonly endpointId: EndpointId;
+  /** Grows with every report of the host. */
+  readonly version: number;
+  readonly generation: number;
+  readonly state: ComputeState;
+  /** RFC 3339 times; null where it never happened. */
+  readonly startedAt: string | null;
+  readonly suspendedAt: string | null;
+  readonly lastActiveAt: string | null;
+  /** Why the last start failed, for people. */
+  readonly failure: string | null;
+  /** All catalog changes up to this one are applied (0: none). */
+  readonly catalogAppliedSeq: number;
+  /** Roles and databases as last seen in the compute, with those made by SQL. Null until first seen. */
+  readonly catalog: SeenCatalog | null;
+  readonly logicalBytes: number | null;
+  readonly runs: readonly ComputeRun[];
+}
+
+export interface SeenCatalog {
+  /** Roles that may log in. `verifier` is null where the role has no SCRAM password. */
+  readonly roles: readonly { readonly name: string; readonly verifier: string | null }[];
+  readonly databases: readonly { readonly name: string; readonly owner: string }[];
+}
+
+/** Usage: one life of a compute. Idempotent by `computeId`; `until` grows while it runs. */
+export interface ComputeRun {
+  readonly computeId: string;
+  readonly cu: number;
+  readonly startedAt: string;
+  readonly until: string;
+  readonly ended: boolean;
+}
+
+export interface HostInfo {
+  readonly hostId: string;
+  readonly engines: readonly {
+    readonly pgVersion: number;
+    readonly fullVersion: string;
+    readonly source: 'npm' | 'system';
+  }[];
+  readonly storage: {
+    readonly backend: string;
+    /** Where volumes live, for people. */
+    readonly location: string;
+    readonly capabilities: StorageCapabilities;
+    /** What would make it better, or null. */
+    readonly advice: string | null;
+  };
+  readonly isolation: {
+    readonly osUsers: boolean;
+    readonly cgroups: 'v1' | 'v2' | 'none';
+    readonly advice: string | null;
+  };
+  readonly computesAwake: number;
+  readonly computesAwakeMax: number;
+}
+
+export interface StorageCapabilities {
+  /** One clone is a single moment of a volume that is being written. */
+  readonly atomicLiveSnapshot: boolean;
+  /** A clone shares blocks with its source. */
+  readonly cowClone: boolean;
+  readonly crossHostClone: boolean;
+  /** Null: no bound. */
+  readonly maxCloneDepth: number | null;
+  /** A source cannot be deleted before its clones. */
+  readonly childrenPinParent: boolean;
+}
