@@ -7,7 +7,7 @@ export default defineConfig({
       {
         test: {
           name: 'pure',
-          include: ['packages/*/src/**/*.test.ts', 'test/architecture/**/*.test.ts'],
+          include: ['packages/*/src/**/*.test.ts', 'tests/architecture/**/*.test.ts'],
           exclude: ['**/*.proc.test.ts'],
         },
       },
@@ -23,7 +23,7 @@ export default defineConfig({
       {
         test: {
           name: 'system',
-          include: ['test/**/*.system.test.ts'],
+          include: ['test/**/*.system.test.ts', 'tests/**/*.system.test.ts'],
           testTimeout: 240_000,
           hookTimeout: 240_000,
           maxWorkers: 1,

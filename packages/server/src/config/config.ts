@@ -27,6 +27,8 @@ export interface Config {
   /** Null: from the machine's memory. */
   readonly computesAwakeMax: number | null;
   readonly logLevel: string;
+  /** `file`: `<dataDir>/logs/tenantry.log`, so that the terminal stays readable; `stderr` for service managers. */
+  readonly logTo: 'file' | 'stderr';
 }
 
 interface Setting {
@@ -87,6 +89,7 @@ export const SETTINGS = {
     '',
     'Computes that may be awake at once; from the memory unless given.',
   ),
+  logTo: setting('TENANTRY_LOG_TO', 'log-to', 'file', 'file (logs/tenantry.log in the data directory) or stderr.'),
   logLevel: setting('TENANTRY_LOG_LEVEL', 'log-level', 'info', 'trace, debug, info, warn, error or silent.'),
 } as const satisfies Record<string, Setting>;
 
@@ -122,6 +125,7 @@ export function readConfig(
     minSuspendSeconds: integer(values, 'minSuspendSeconds', 1, 604_800, 60),
     gatewayWorkers: integer(values, 'gatewayWorkers', 1, 256, cores),
     computesAwakeMax: values.computesAwakeMax ? integer(values, 'computesAwakeMax', 1, 1_000_000, 1) : null,
+    logTo: oneOf(values, 'logTo', ['file', 'stderr']),
     logLevel: oneOf(values, 'logLevel', ['trace', 'debug', 'info', 'warn', 'error', 'silent']),
   };
 }

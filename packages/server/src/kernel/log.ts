@@ -2,11 +2,15 @@ import { pino, type Logger } from 'pino';
 
 export type Log = Logger;
 
+interface LogSink {
+  write(line: string): void;
+}
+
 /**
- * The structured log of one process: JSON lines on standard error, constant messages, values as fields.
- * `redact` is the second net behind `Secret`.
+ * The structured log of one process: JSON lines on standard error (or into `sink`), constant messages, values as
+ * fields. `redact` is the second net behind `Secret`.
  */
-export function createLog(process: string, level: string): Log {
+export function createLog(process: string, level: string, sink?: LogSink): Log {
   return pino(
     {
       level,
@@ -25,6 +29,6 @@ export function createLog(process: string, level: string): Log {
         censor: '[secret]',
       },
     },
-    pino.destination({ fd: 2, sync: false }),
+    sink ?? pino.destination({ fd: 2, sync: false }),
   );
 }

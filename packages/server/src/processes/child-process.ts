@@ -1,0 +1,117 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import type { Log } from '../kernel/log.ts';
+import { backoffMs, withDeadline } from '../kernel/wait.ts';
+import type { ChildMessage, EndMode, SupervisorMessage } from './protocol.ts';
+
+interface ManagedProcessOptions {
+  readonly name: string;
+  readonly modulePath: string;
+  readonly args: readonly string[];
+  readonly env: NodeJS.ProcessEnv;
+  readonly log: Log;
+  /** Takes the process's log lines. */
+  readonly logTo: (chunk: Buffer) => void;
+  /** The process set changed: a pid came or went. */
+  readonly onChange: () => void;
+}
+
+type ReadyMessage = Extract<ChildMessage, { kind: 'ready' }>;
+
+const KILL_AFTER_MS = 60_000;
+/** A process that ran this long before it ended starts its back-off from the beginning. */
+const STABLE_AFTER_MS = 10_000;
+
+/** One of our processes, started again whenever it ends without being told to. */
+export class ManagedProcess {
+  readonly #options: ManagedProcessOptions;
+  /** Settles when the present child, or the one after it, becomes ready; rejects only at a first start. */
+  #nextReady = Promise.withResolvers<ReadyMessage>();
+  #child: ChildProcess | undefined;
+  #ready: ReadyMessage | undefined;
+  #isEnding = false;
+  #failures = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #isEverReady = false;
+
+  constructor(options: ManagedProcessOptions) {
+    this.#options = options;
+  }
+
+  get pid(): number | null {
+    return this.#child?.pid ?? null;
+  }
+
+  /** What the process said when it became ready; undefined while it starts. */
+  get ready(): ReadyMessage | undefined {
+    return this.#ready;
+  }
+
+  /** Starts the process. Resolves when it is ready; rejects if its very first start fails. */
+  async start(): Promise<ReadyMessage> {
+    this.#spawn();
+    return await this.#nextReady.promise;
+  }
+
+  /** Ends the process for good. */
+  async end(mode: EndMode): Promise<void> {
+    this.#isEnding = true;
+    clearTimeout(this.#timer);
+    await this.#endChild(mode);
+  }
+
+  /** Ends the process, leaving what it owns, and starts it from the code as it is on disk now. */
+  async restart(): Promise<void> {
+    this.#nextReady = Promise.withResolvers();
+    await this.#endChild('detach');
+    await withDeadline(`restart the ${this.#options.name} process`, KILL_AFTER_MS, () => this.#nextReady.promise);
+  }
+
+  async #endChild(mode: EndMode): Promise<void> {
+    const child = this.#child;
+    if (!child) return;
+    const exited = once(child, 'exit');
+    const message: SupervisorMessage = { kind: 'end', mode };
+    if (child.connected) child.send(message, () => undefined);
+    else child.kill('SIGTERM');
+    const killer = setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS);
+    await exited;
+    clearTimeout(killer);
+  }
+
+  #spawn(): void {
+    const { name, modulePath, args, env, log, logTo, onChange } = this.#options;
+    const startedAtMs = performance.now();
+    const child = fork(modulePath, [...args], { env, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+    this.#child = child;
+    child.stderr?.on('data', logTo);
+    let fatal: string | undefined;
+    child.on('message', (message: ChildMessage) => {
+      if (message.kind === 'fatal') {
+        fatal = message.message;
+        return;
+      }
+      this.#ready = message;
+      this.#isEverReady = true;
+      this.#nextReady.resolve(message);
+      onChange();
+    });
+    child.once('exit', (code, signal) => {
+      this.#child = undefined;
+      this.#ready = undefined;
+      onChange();
+      if (this.#isEnding) return;
+      if (!this.#isEverReady) {
+        this.#nextReady.reject(
+          new Error(fatal ?? `The ${name} process ended at its start (${signal ?? code}); its log says why`),
+        );
+        return;
+      }
+      this.#failures = performance.now() - startedAtMs > STABLE_AFTER_MS ? 0 : this.#failures + 1;
+      const pauseMs = this.#failures === 0 ? 0 : backoffMs(this.#failures, { firstMs: 20, maxMs: 5_000 });
+      log.warn({ name, code, signal, pauseMs }, 'A process ended; starting it again');
+      this.#timer = setTimeout(() => this.#spawn(), pauseMs);
+    });
+    onChange();
+  }
+}

@@ -1,0 +1,39 @@
+import type { Installation } from '../config/installation.ts';
+import { readFileIfExists } from '../kernel/atomic-file.ts';
+import { PlatformError } from '../kernel/errors.ts';
+import { sleep } from '../kernel/wait.ts';
+import { processStartTime } from './process-start-time.ts';
+import type { ProcessesFile } from './protocol.ts';
+
+const GOES_BY_ITSELF_MAX_MS = 10_000;
+const POLL_MS = 50;
+
+/** The processes file of the last run, or undefined at a first start. */
+export async function readProcessesFile(path: string): Promise<ProcessesFile | undefined> {
+  const text = await readFileIfExists(path);
+  return text ? (JSON.parse(text) as ProcessesFile) : undefined;
+}
+
+/** Is this pid the very process that the file speaks of? */
+export function isStillRunning(file: ProcessesFile, pid: number | null): pid is number {
+  return pid !== null && processStartTime(pid) !== undefined && processStartTime(pid) === file.startTimes[String(pid)];
+}
+
+/**
+ * Makes sure that nothing of an earlier run still serves this data directory, except Postgres processes: after a
+ * `kill -9` of a supervisor its processes notice and leave, which this waits for.
+ * @throws PlatformError CONFLICT if another supervisor runs
+ */
+export async function endPreviousRun({ paths, dataDir }: Installation): Promise<void> {
+  const file = await readProcessesFile(paths.processes);
+  if (!file) return;
+  if (isStillRunning(file, file.supervisor)) {
+    throw new PlatformError('CONFLICT', `Cannot start: Tenantry runs already on ${dataDir} (pid ${file.supervisor})`);
+  }
+  const left = (): number[] => [file.control, file.host, ...file.gateways].filter((pid) => isStillRunning(file, pid));
+  const deadline = performance.now() + GOES_BY_ITSELF_MAX_MS;
+  while (left().length > 0) {
+    if (performance.now() > deadline) for (const pid of left()) process.kill(pid, 'SIGKILL');
+    await sleep(POLL_MS);
+  }
+}

@@ -1,0 +1,37 @@
+import { messageOf } from '../kernel/errors.ts';
+import type { Log } from '../kernel/log.ts';
+import { withDeadline } from '../kernel/wait.ts';
+import type { ChildMessage, EndMode, RunningProcess, SupervisorMessage } from './protocol.ts';
+
+const END_MAX_MS = 50_000;
+
+/**
+ * The life of one of our processes: start, say "ready", run until told to end. A supervisor that dies takes its
+ * processes with it, but never the Postgres processes: those are detached from and found again by the next start.
+ * SIGINT is left to the supervisor (a terminal sends it to all of us); SIGTERM to one process restarts it.
+ */
+export async function runChild(log: Log, start: () => Promise<RunningProcess>): Promise<void> {
+  const ending = Promise.withResolvers<EndMode>();
+  process.on('message', (message: SupervisorMessage) => ending.resolve(message.mode));
+  process.once('disconnect', () => ending.resolve('detach'));
+  process.on('SIGINT', () => undefined);
+  process.once('SIGTERM', () => ending.resolve('detach'));
+
+  const send = (message: ChildMessage): void => {
+    if (process.connected) process.send?.(message, undefined, {}, () => undefined);
+  };
+  let exitCode = 0;
+  try {
+    const running = await start();
+    send({ kind: 'ready', ...running.ready });
+    const mode = await ending.promise;
+    log.info({ mode }, 'Ending');
+    await withDeadline('end the process', END_MAX_MS, () => running.end(mode));
+  } catch (error) {
+    log.error({ err: error }, 'The process failed');
+    send({ kind: 'fatal', message: messageOf(error) });
+    exitCode = 1;
+  }
+  // Sockets of clients and timers of libraries must not keep a process alive that has ended its work.
+  process.exit(exitCode);
+}

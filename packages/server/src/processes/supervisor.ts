@@ -1,0 +1,149 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Config } from '../config/config.ts';
+import { type Installation, makeDirectories, openInstallation } from '../config/installation.ts';
+import { ensureSecrets } from '../config/secrets.ts';
+import { ensureCertificates } from '../gateway/tls/certificates.ts';
+import { writeFileAtomic } from '../kernel/atomic-file.ts';
+import { createLog, type Log } from '../kernel/log.ts';
+import { bindDataDirectory, unbindDataDirectory } from './bind-mount.ts';
+import { ManagedProcess } from './child-process.ts';
+import { childEnvironment } from './child-environment.ts';
+import { LogFile } from './log-file.ts';
+import { findPort } from './ports.ts';
+import { endPreviousRun } from './previous-run.ts';
+import { processStartTime } from './process-start-time.ts';
+import type { EndMode, ProcessesFile } from './protocol.ts';
+
+export interface RunningPlatform {
+  readonly apiPort: number;
+  readonly pgPort: number;
+  readonly httpsPort: number;
+  readonly adminKey: string;
+  readonly caPath: string;
+  readonly logPath: string;
+}
+
+interface Parts {
+  readonly control: ManagedProcess;
+  readonly host: ManagedProcess;
+  readonly gateways: readonly ManagedProcess[];
+}
+
+const MAIN = new URL('../main.ts', import.meta.url).pathname;
+
+/**
+ * The parent of all our processes on one machine: starts control, host and gateways, starts again what dies, and ends
+ * them in order. It serves nothing itself.
+ */
+export class Supervisor {
+  readonly #config: Config;
+  readonly #installation: Installation;
+  readonly #log: Log;
+  readonly #logFile: LogFile | undefined;
+  #parts: Parts | undefined;
+  #ports = { apiPort: 0, pgPort: 0, httpsPort: 0 };
+  #writes: Promise<void> = Promise.resolve();
+
+  private constructor(config: Config, installation: Installation) {
+    this.#config = config;
+    this.#installation = installation;
+    this.#logFile =
+      config.logTo === 'file' ? new LogFile(join(installation.dataDir, 'logs', 'tenantry.log')) : undefined;
+    this.#log = createLog('supervisor', config.logLevel, this.#logFile);
+  }
+
+  static async open(config: Config): Promise<Supervisor> {
+    const installation = await openInstallation(config.dataDir);
+    await endPreviousRun(installation);
+    await makeDirectories(installation);
+    await bindDataDirectory(installation);
+    return new Supervisor(config, installation);
+  }
+
+  /** Starts everything; resolves when all parts serve. What did start is ended again if one part cannot. */
+  async start(): Promise<RunningPlatform> {
+    const { paths } = this.#installation;
+    const { listenAddress, apiPort, pgPort, isPgPortFixed, httpsPort, domain } = this.#config;
+    const secrets = await ensureSecrets(paths.secrets, this.#config.adminKey);
+    const certificates = await ensureCertificates({ directory: paths.secrets, domain });
+    this.#ports = {
+      apiPort: await findPort(listenAddress, apiPort, true, '--api-port'),
+      pgPort: await findPort(listenAddress, pgPort, isPgPortFixed, '--pg-port'),
+      httpsPort,
+    };
+
+    const env = childEnvironment(this.#config, this.#ports, secrets.adminKey);
+    const manage = (name: string, ...args: string[]): ManagedProcess =>
+      new ManagedProcess({
+        name,
+        modulePath: MAIN,
+        args: [name, ...args],
+        env,
+        log: this.#log,
+        logTo: (chunk) => (this.#logFile ? this.#logFile.write(chunk) : process.stderr.write(chunk)),
+        onChange: () => this.#writeProcessesFile(),
+      });
+    this.#parts = {
+      control: manage('control'),
+      host: manage('host'),
+      gateways: Array.from({ length: this.#config.gatewayWorkers }, (_, index) => manage('gateway', String(index))),
+    };
+    try {
+      await Promise.all([this.#parts.control, this.#parts.host, ...this.#parts.gateways].map((part) => part.start()));
+    } catch (error) {
+      await this.end('stop');
+      throw error;
+    }
+    await this.#writes;
+    return {
+      ...this.#ports,
+      adminKey: secrets.adminKey.reveal(),
+      caPath: certificates.caPath,
+      logPath: join(this.#installation.dataDir, 'logs', 'tenantry.log'),
+    };
+  }
+
+  /** Gateways first, so that no client meets a platform that is half gone. */
+  async end(mode: EndMode): Promise<void> {
+    const parts = this.#parts;
+    if (!parts) return;
+    this.#parts = undefined;
+    await Promise.all(parts.gateways.map((gateway) => gateway.end(mode)));
+    await Promise.all([parts.control.end(mode), parts.host.end(mode)]);
+    await this.#writes;
+    if (mode === 'detach') return;
+    await unbindDataDirectory(this.#installation);
+    await rm(this.#installation.paths.processes, { force: true });
+    await rm(this.#installation.runDir, { recursive: true, force: true });
+  }
+
+  /** Starts every process anew from the code on disk, one after another, under running computes. */
+  async restartProcesses(): Promise<void> {
+    const parts = this.#parts;
+    if (!parts) return;
+    this.#log.info('Starting all processes anew');
+    for (const part of [parts.host, parts.control, ...parts.gateways]) await part.restart();
+  }
+
+  #writeProcessesFile(): void {
+    const parts = this.#parts;
+    if (!parts) return;
+    const file: Omit<ProcessesFile, 'startTimes'> = {
+      supervisor: process.pid,
+      control: parts.control.pid,
+      host: parts.host.pid,
+      gateways: parts.gateways.map((gateway) => gateway.pid),
+      metadata: parts.control.ready?.metadataPid ?? null,
+      ...this.#ports,
+    };
+    const pids = [file.supervisor, file.control, file.host, file.metadata, ...file.gateways].filter(
+      (pid) => pid !== null,
+    );
+    const startTimes = Object.fromEntries(pids.map((pid) => [String(pid), processStartTime(pid) ?? '']));
+    const text = JSON.stringify({ ...file, startTimes }, null, 2);
+    this.#writes = this.#writes
+      .then(() => writeFileAtomic(this.#installation.paths.processes, text, 0o644))
+      .catch((error: unknown) => this.#log.warn({ err: error }, 'Cannot write the processes file'));
+  }
+}

@@ -1,0 +1,32 @@
+# Sourced by ./start, ./test and ./tenantry: finds or installs the npm packages and a Node that runs TypeScript.
+# $1: prod (what the platform needs) or all (tests and tools too). Sets ROOT and NODE.
+ROOT=$(cd "$(dirname "$0")" && pwd)
+if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+  echo "Tenantry needs Node.js 20 or newer and npm: https://nodejs.org" >&2
+  exit 1
+fi
+if [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
+  echo "Tenantry needs Node.js 20 or newer; this is $(node --version)" >&2
+  exit 1
+fi
+
+# The stamp says which lock file is installed, and whether with development packages.
+stamp="$ROOT/node_modules/.tenantry-installed"
+lock=$(cksum <"$ROOT/package-lock.json")
+installed=$(cat "$stamp" 2>/dev/null || true)
+if [ "$installed" != "all $lock" ] && [ "$installed" != "$1 $lock" ]; then
+  echo "Installing npm packages ..." >&2
+  if [ "$1" = all ]; then omit=""; else omit="--omit=dev"; fi
+  (cd "$ROOT" && npm ci $omit --ignore-scripts --no-audit --no-fund --loglevel=error >&2)
+  echo "$1 $lock" >"$stamp"
+fi
+
+# Node runs .ts files by itself from 22.18; an older one gets the Node that npm installed beside the packages.
+NODE=node
+if ! node -e 'const [a,b]=process.versions.node.split(".").map(Number);process.exit(a>24||(a===24&&b>=12)?0:1)'; then
+  NODE="$ROOT/node_modules/.bin/node"
+  if [ ! -x "$NODE" ]; then
+    echo "Tenantry needs Node.js 24.12 or newer on this platform; this is $(node --version)" >&2
+    exit 1
+  fi
+fi
