@@ -21,8 +21,10 @@ export interface OperationsTable {
   kind: string;
   action: string;
   input: JSONColumnType<Record<string, unknown>>;
+  /** Ids of operations that must have finished. */
+  depends_on: Generated<string[]>;
   step: string;
-  status: 'scheduling' | 'running' | 'finished' | 'failed' | 'cancelled' | 'skipped';
+  status: Generated<'scheduling' | 'running' | 'failing' | 'finished' | 'failed' | 'cancelled' | 'skipped'>;
   failure: JSONColumnType<{ code: string; message: string; details: Record<string, unknown> }> | null;
   attempt: Generated<number>;
   failures_count: Generated<number>;

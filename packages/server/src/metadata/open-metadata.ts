@@ -1,0 +1,86 @@
+import { Kysely, PostgresDialect, type PostgresPool } from 'kysely';
+import pg from 'pg';
+import type { Log } from '../kernel/log.ts';
+import { messageOf } from '../kernel/errors.ts';
+import { toMetadataError } from './metadata-error.ts';
+import { migrate } from './migrate.ts';
+import type { Tables } from './tables.ts';
+
+export interface Metadata {
+  /** Failures of the connection come as PlatformError METADATA_UNAVAILABLE, a full disk as NO_SPACE. */
+  readonly db: Kysely<Tables>;
+  /** For what Kysely cannot do. Its errors are those of `pg`; `toMetadataError` translates them. */
+  readonly pool: pg.Pool;
+  /** Waits for the connections in use. */
+  close(): Promise<void>;
+}
+
+export interface MetadataOptions {
+  /** Where the database is: a connection string, or host, user, password and so on. */
+  readonly connection: pg.ClientConfig;
+  readonly log: Log;
+}
+
+/** Each backend costs the metadata Postgres up to 10 MB. */
+const CONNECTIONS_MAX = 10;
+const CONNECT_TIMEOUT_MS = 5_000;
+const STATEMENT_TIMEOUT_MS = 10_000;
+const IDLE_IN_TRANSACTION_TIMEOUT_MS = 30_000;
+const IDLE_TIMEOUT_MS = 30_000;
+
+/**
+ * Connects to the metadata database and brings its schema to this version.
+ * @throws PlatformError METADATA_UNAVAILABLE if it does not answer; CONFLICT if its schema cannot be used, see `migrate`
+ */
+export async function openMetadata({ connection, log }: MetadataOptions): Promise<Metadata> {
+  const pool = new pg.Pool({
+    ...connection,
+    application_name: 'tenantry',
+    max: CONNECTIONS_MAX,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    idleTimeoutMillis: IDLE_TIMEOUT_MS,
+    statement_timeout: STATEMENT_TIMEOUT_MS,
+    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
+    keepAlive: true,
+    types: COLUMN_TYPES,
+  });
+  // An idle connection that dies is replaced by the next query; without a listener it would end the process.
+  pool.on('error', (error) => log.warn({ error: messageOf(error) }, 'idle metadata connection lost'));
+  try {
+    await migrate(pool, log);
+  } catch (error) {
+    await pool.end();
+    throw toMetadataError(error);
+  }
+  const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: translatingPool(pool) }) });
+  return { db, pool, close: () => pool.end() };
+}
+
+/**
+ * What columns become: timestamptz a Date, int8 and numeric exact strings, json its value (the defaults of `pg`), but
+ * a `date` stays text, since a Date would move it to the zone of this machine.
+ */
+const COLUMN_TYPES: pg.CustomTypesConfig = {
+  getTypeParser: (oid, format) =>
+    oid === pg.types.builtins.DATE ? (value: string) => value : pg.types.getTypeParser(oid, format),
+};
+
+/** The one place where failures of statements and connections become PlatformErrors. */
+function translatingPool(pool: pg.Pool): PostgresPool {
+  const translated = async <T>(work: Promise<T>): Promise<T> => {
+    try {
+      return await work;
+    } catch (error) {
+      throw toMetadataError(error);
+    }
+  };
+  const connect = async () => {
+    const client = await translated(pool.connect());
+    return {
+      query: (sql: string, parameters: unknown[]) => translated(client.query(sql, parameters)),
+      release: (destroy?: boolean) => client.release(destroy),
+    };
+  };
+  // Kysely's type also asks for cursors, which it uses only if told to stream.
+  return { connect, end: () => pool.end(), options: pool.options } as unknown as PostgresPool;
+}
