@@ -1,0 +1,195 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { asTestProject, type CreatedProject, type TestProject } from '../support/api.ts';
+import { psql, tryPsql } from '../support/psql.ts';
+import { run } from '../support/run.ts';
+import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
+import { withDatabase } from '../support/uri.ts';
+import { waitUntil } from '../support/wait-until.ts';
+
+let platform: RunningPlatform;
+
+beforeAll(async () => {
+  // A private parent directory, as the home of root is: tenants' OS users cannot walk through it.
+  platform = await startPlatform({ parentMode: 0o700 });
+});
+afterAll(async () => {
+  await platform?.[Symbol.asyncDispose]();
+});
+
+const SCHEMA = `
+  CREATE TABLE customers (id int PRIMARY KEY, name text NOT NULL);
+  CREATE TABLE orders (id bigserial PRIMARY KEY, customer_id int REFERENCES customers, total numeric(10,2), placed timestamptz DEFAULT now());
+  CREATE INDEX ON orders (customer_id);
+  INSERT INTO customers SELECT i, 'customer ' || i FROM generate_series(1, 1000) i;
+  INSERT INTO orders (customer_id, total) SELECT 1 + i % 1000, i / 7.0 FROM generate_series(1, 20000) i;`;
+const FINGERPRINT = `
+  SELECT md5(string_agg(c::text, ',' ORDER BY id)) FROM customers c;
+  SELECT count(*), sum(total), md5(string_agg(o::text, ',' ORDER BY id)) FROM orders o;`;
+
+describe('the main job', () => {
+  it('serves a project from sign-up through sleep and back', async () => {
+    const { api } = platform;
+    const began = performance.now();
+    const created = await api.request<CreatedProject>('POST', '/projects', {
+      project: { name: 'tenant-acme-corp', region_id: 'aws-us-east-2' },
+    });
+    const createdMs = performance.now() - began;
+    expect(created.status).toBe(201);
+    const { body } = created;
+    expect(body.project).toMatchObject({ name: 'tenant-acme-corp', region_id: 'aws-us-east-2', pg_version: 17 });
+    expect(body.branch).toMatchObject({ name: 'main', default: true });
+    expect(body.roles).toEqual([expect.objectContaining({ name: 'neondb_owner', password: expect.any(String) })]);
+    expect(body.databases).toEqual([expect.objectContaining({ name: 'neondb', owner_name: 'neondb_owner' })]);
+    const project = asTestProject(body);
+
+    expect(await psql(project.uri, 'SELECT 1')).toBe('1');
+    console.log(`create ${createdMs.toFixed(0)} ms, to first row ${(performance.now() - began).toFixed(0)} ms`);
+    await psql(project.uri, SCHEMA);
+    const before = await psql(project.uri, FINGERPRINT);
+
+    await api.suspend(project);
+    expect(platform.compute(project.branchId)).toBeUndefined();
+    await expectAwakeAndIntact(project, before, 'after the API suspended it');
+
+    await api.updateEndpoint(project, { suspend_timeout_seconds: 1 });
+    await psql(project.uri, 'SELECT 1');
+    await waitUntil('no compute process', () => platform.compute(project.branchId) === undefined, 20_000);
+    await api.untilIdle(project);
+    await expectAwakeAndIntact(project, before, 'after it fell asleep by itself');
+
+    await platform.restart();
+    await expectAwakeAndIntact(project, before, 'after the platform restarted');
+  });
+
+  it('lists, gets and updates projects', async () => {
+    const { api } = platform;
+    const names = ['page-a', 'page-b', 'page-c'];
+    const made = await Promise.all(names.map((name) => api.createProject({ name })));
+    const ids = (await api.projects()).map((p) => p.id);
+    for (const { id } of made) expect(ids).toContain(id);
+
+    type Page = { projects: { id: string; name: string }[]; pagination?: { cursor?: string } };
+    const first = await api.call<Page>('GET', '/projects?limit=2&search=page-');
+    expect(first.projects).toHaveLength(2);
+    const cursor = encodeURIComponent(first.pagination?.cursor ?? '');
+    const second = await api.call<Page>('GET', `/projects?limit=2&search=page-&cursor=${cursor}`);
+    expect([...first.projects, ...second.projects].map((p) => p.name).sort()).toEqual(names);
+
+    const [project] = made as [TestProject];
+    await api.call('PATCH', `/projects/${project.id}`, { project: { name: 'renamed' } });
+    expect((await api.call<CreatedProject>('GET', `/projects/${project.id}`)).project.name).toBe('renamed');
+    const branches = await api.call<{ branches: { id: string }[] }>('GET', `/projects/${project.id}/branches`);
+    expect(branches.branches.map((b) => b.id)).toEqual([project.branchId]);
+    expect((await api.branch(project)).current_state).toBe('ready');
+    const [operation] = await api.operations(project.id);
+    const one = await api.call<{ operation: { id: string; status: string } }>(
+      'GET',
+      `/projects/${project.id}/operations/${operation?.id}`,
+    );
+    expect(one.operation).toMatchObject({ id: operation?.id, status: 'finished' });
+    for (const { id } of made) await api.deleteProject(id);
+  });
+
+  it('makes, changes and drops roles and databases, awake and asleep', async () => {
+    const { api } = platform;
+    const project = await api.createProject({ name: 'roles' });
+    const base = `/projects/${project.id}/branches/${project.branchId}`;
+    for (const state of ['awake', 'asleep']) {
+      if (state === 'awake') await psql(project.uri, 'SELECT 1');
+      else await api.suspend(project);
+      const role = await api.createRole(project, `app_${state}`);
+      await api.createDatabase(project, `Shop "${state}"`, role.name);
+      const uriOf = async (name: string, database: string): Promise<string> => {
+        const query = `database_name=${encodeURIComponent(database)}&role_name=${name}`;
+        return (await api.call<{ uri: string }>('GET', `/projects/${project.id}/connection_uri?${query}`)).uri;
+      };
+      const uri = await uriOf(role.name, `Shop "${state}"`);
+      expect(await psql(uri, 'SELECT current_user, current_database()')).toBe(`app_${state}|Shop "${state}"`);
+
+      await api.call('PATCH', `${base}/databases/${encodeURIComponent(`Shop "${state}"`)}`, {
+        database: { name: `store_${state}` },
+      });
+      await api.settled(project.id);
+      expect(await psql(withDatabase(uri, `store_${state}`), 'SELECT 1')).toBe('1');
+
+      type Password = { role: { password: string } };
+      const reset = await api.call<Password>('POST', `${base}/roles/${role.name}/reset_password`);
+      await api.settled(project.id);
+      const stale = await tryPsql(withDatabase(uri, `store_${state}`), 'SELECT 1');
+      expect(stale.stderr).toContain('password authentication failed');
+      const revealed = await api.call<{ password: string }>('GET', `${base}/roles/${role.name}/reveal_password`);
+      expect(revealed.password).toBe(reset.role.password);
+      expect(await psql(await uriOf(role.name, `store_${state}`), 'SELECT 1')).toBe('1');
+
+      await api.call('DELETE', `${base}/databases/store_${state}`);
+      await api.call('DELETE', `${base}/roles/${role.name}`);
+      await api.settled(project.id);
+      const gone = await tryPsql(withDatabase(uri, 'neondb'), 'SELECT 1');
+      expect(gone.stderr).toContain('password authentication failed');
+    }
+    expect((await api.roles(project)).map((r) => r.name)).toEqual(['neondb_owner']);
+    expect((await api.databases(project)).map((d) => d.name)).toEqual(['neondb']);
+    await api.deleteProject(project.id);
+  });
+
+  it('starts, restarts, disables and enables an endpoint', async () => {
+    const { api } = platform;
+    const project = await api.createProject({ name: 'levers' });
+    const path = `/projects/${project.id}/endpoints/${project.endpointId}`;
+    await api.suspend(project);
+    await api.start(project);
+    await waitUntil('a started compute', async () => (await api.endpoint(project)).current_state === 'active');
+    const pid = platform.compute(project.branchId)?.pid;
+    await api.call('POST', `${path}/restart`);
+    await waitUntil('another compute', async () => {
+      const now = platform.compute(project.branchId)?.pid;
+      return now !== undefined && now !== pid && (await api.endpoint(project)).current_state === 'active';
+    });
+    await api.updateEndpoint(project, { disabled: true });
+    await waitUntil('no compute of a disabled endpoint', () => !platform.compute(project.branchId));
+    expect((await tryPsql(project.uri, 'SELECT 1')).stderr).toContain(
+      'The endpoint has been disabled. Enable it using Neon API and retry.',
+    );
+    await api.updateEndpoint(project, { disabled: false });
+    expect(await psql(project.uri, 'SELECT 1')).toBe('1');
+    await api.suspend(project);
+    expect((await api.request('POST', `${path}/restart`)).status).toBeGreaterThanOrEqual(400);
+    await api.deleteProject(project.id);
+  });
+
+  it('leaves nothing of a deleted project', async () => {
+    const { api } = platform;
+    const awake = await api.createProject({ name: 'short-lived' });
+    const asleep = await api.createProject({ name: 'short-lived' });
+    await psql(awake.uri, 'SELECT 1');
+    await api.suspend(asleep);
+    for (const project of [awake, asleep]) {
+      await api.deleteProject(project.id);
+      expect((await api.request('GET', `/projects/${project.id}`)).status).toBe(404);
+      await waitUntil('no process and no file of it', async () => {
+        const traces = [
+          ...platform.processes().filter((p) => p.argv.some((arg) => arg.includes(project.branchId))),
+          ...(await pathsNamedAfter(platform.dataDir, project.branchId)),
+          ...(await pathsNamedAfter(platform.dataDir, project.endpointId)),
+        ];
+        if (traces.length > 0) throw new Error(JSON.stringify(traces));
+        return true;
+      });
+      const refused = await tryPsql(project.uri, 'SELECT 1');
+      expect(refused.code).not.toBe(0);
+    }
+  });
+});
+
+async function expectAwakeAndIntact(project: TestProject, fingerprint: string, when: string): Promise<void> {
+  const began = performance.now();
+  expect(await psql(project.uri, 'SELECT 1'), when).toBe('1');
+  console.log(`first row ${when}: ${(performance.now() - began).toFixed(0)} ms`);
+  expect(await psql(project.uri, FINGERPRINT), when).toBe(fingerprint);
+}
+
+/** Paths of files and directories that are named after an id, but for those of the metadata Postgres. */
+async function pathsNamedAfter(directory: string, id: string): Promise<string[]> {
+  const { stdout } = await run('find', [directory, '-maxdepth', '6', '-name', `*${id}*`]);
+  return stdout.split('\n').filter((path) => path !== '');
+}
