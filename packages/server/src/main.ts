@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { readConfig, SETTINGS } from './config/config.ts';
 import { messageOf } from './kernel/errors.ts';
-import { openProcessContext } from './processes/process-context.ts';
+import { CHECKOUT, openProcessContext } from './processes/process-context.ts';
 import { runChild } from './processes/run-child.ts';
 import { runPlatform } from './processes/run-platform.ts';
 
@@ -23,9 +23,12 @@ async function main([command = 'start', ...args]: readonly string[]): Promise<vo
         process.stdout.write(startHelp());
         return;
       }
-      await runPlatform(readConfig(settings, process.env, availableParallelism(), process.cwd()), {
-        json: json === true,
-      });
+      await runPlatform(
+        readConfig(settings, process.env, availableParallelism(), { cwd: process.cwd(), checkout: CHECKOUT }),
+        {
+          json: json === true,
+        },
+      );
       return;
     }
     case 'control': {

@@ -42,7 +42,12 @@ const setting = (env: string, flag: string, fallback: string, docs: string): Set
 
 /** Every setting, its flag and what it means; `docs/settings.md` is compared with this table by a test. */
 export const SETTINGS = {
-  dataDir: setting('TENANTRY_DATA_DIR', 'data-dir', '.tenantry', 'Directory of everything worth keeping.'),
+  dataDir: setting(
+    'TENANTRY_DATA_DIR',
+    'data-dir',
+    '.tenantry',
+    'Directory of everything worth keeping; by default in the checkout.',
+  ),
   listenAddress: setting(
     'TENANTRY_LISTEN',
     'listen',
@@ -103,7 +108,7 @@ export function readConfig(
   flags: Readonly<Record<string, string | undefined>>,
   env: Readonly<Record<string, string | undefined>>,
   cores: number,
-  base: string,
+  { cwd, checkout }: { readonly cwd: string; readonly checkout: string },
 ): Config {
   const values = {} as Values;
   for (const [name, { env: envName, flag, fallback }] of Object.entries(SETTINGS)) {
@@ -112,7 +117,7 @@ export function readConfig(
   const domain = values.domain.toLowerCase();
   if (!/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(domain)) throw badSetting('domain', 'a host name');
   return {
-    dataDir: resolve(base, values.dataDir.replace(/^~(?=\/|$)/, homedir())),
+    dataDir: dataDirectory(values.dataDir, cwd, checkout),
     listenAddress: values.listenAddress || (domain === 'localhost' ? '127.0.0.1' : '0.0.0.0'),
     apiPort: integer(values, 'apiPort', 0, 65_535, 4400),
     pgPort: integer(values, 'pgPort', 0, 65_535, 5432),
@@ -128,6 +133,12 @@ export function readConfig(
     logTo: oneOf(values, 'logTo', ['file', 'stderr']),
     logLevel: oneOf(values, 'logLevel', ['trace', 'debug', 'info', 'warn', 'error', 'silent']),
   };
+}
+
+/** The default lies in the checkout, wherever the command is run; a relative path of the operator's is below the cwd. */
+export function dataDirectory(given: string | undefined, cwd: string, checkout: string): string {
+  if (!given || given === SETTINGS.dataDir.fallback) return resolve(checkout, SETTINGS.dataDir.fallback);
+  return resolve(cwd, given.replace(/^~(?=\/|$)/, homedir()));
 }
 
 function badSetting(name: keyof Values, takes: string): PlatformError {

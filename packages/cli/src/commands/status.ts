@@ -1,0 +1,29 @@
+import type { PlatformStatus } from '../platform-status.ts';
+import type { Target } from '../target.ts';
+
+/** `tenantry status`. */
+export async function status(target: Target): Promise<void> {
+  const found = (await target.call('GET', '/status')) as PlatformStatus;
+  if (target.json) {
+    console.log(JSON.stringify(found, null, 2));
+    return;
+  }
+  const { processes, parts, counts, awake, host } = found;
+  const states = Object.entries(counts.endpoints).map(([state, count]) => `${count} ${state}`);
+  console.log(`Tenantry ${found.version} on ${target.dataDir}`);
+  console.log(
+    `  processes   supervisor ${processes.supervisor}, control ${processes.control}, host ${processes.host}, gateways ${processes.gateways.join(' ')}, metadata ${processes.metadata ?? 'elsewhere'}`,
+  );
+  console.log(
+    `  parts       ${Object.entries(parts)
+      .map(([part, state]) => `${part} ${state}`)
+      .join(', ')}`,
+  );
+  console.log(`  projects    ${counts.projects}`);
+  console.log(`  endpoints   ${states.length > 0 ? states.join(', ') : 'none'}`);
+  console.log(`  operations  ${counts.operations_unfinished} unfinished`);
+  console.log(`  awake       ${host.computesAwake} of at most ${host.computesAwakeMax}`);
+  for (const { endpoint_id, project_id, project_name, last_active } of awake) {
+    console.log(`    ${endpoint_id}  ${project_id} (${project_name})  last active ${last_active ?? 'never'}`);
+  }
+}
