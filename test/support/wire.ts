@@ -15,6 +15,15 @@ export function startupPacket(parameters: Readonly<Record<string, string>>, vers
   return Buffer.concat([head, body]);
 }
 
+export function cancelRequest(processId: number, secretKey: number): Buffer {
+  const packet = Buffer.alloc(16);
+  packet.writeInt32BE(16, 0);
+  packet.writeInt32BE(80_877_102, 4);
+  packet.writeInt32BE(processId | 0, 8);
+  packet.writeInt32BE(secretKey | 0, 12);
+  return packet;
+}
+
 export function message(type: string, body: Uint8Array): Buffer {
   const head = Buffer.alloc(5);
   head.write(type, 0);
