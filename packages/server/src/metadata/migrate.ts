@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type pg from 'pg';
+import type { Pool } from 'pg';
 import { PlatformError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 
@@ -34,7 +34,7 @@ const LOCK_KEY = 'tenantry.migrate';
  * @param directory of files `NNNN_name.sql`, numbered from 1 without a gap, never changed once released
  * @throws PlatformError CONFLICT if an applied migration was changed since, or if the database has a newer breaking one
  */
-export async function migrate(pool: pg.Pool, log: Log, directory = DIRECTORY): Promise<void> {
+export async function migrate(pool: Pool, log: Log, directory = DIRECTORY): Promise<void> {
   const migrations = await readMigrations(directory);
   for (;;) {
     const applied = await applyNext(pool, migrations);
@@ -44,7 +44,7 @@ export async function migrate(pool: pg.Pool, log: Log, directory = DIRECTORY): P
 }
 
 /** Applies the first migration that is missing and gives its name; undefined if none is. */
-async function applyNext(pool: pg.Pool, migrations: readonly Migration[]): Promise<string | undefined> {
+async function applyNext(pool: Pool, migrations: readonly Migration[]): Promise<string | undefined> {
   const client = await pool.connect();
   try {
     await client.query('begin');

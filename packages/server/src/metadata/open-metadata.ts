@@ -1,5 +1,5 @@
 import { Kysely, PostgresDialect, type PostgresPool } from 'kysely';
-import pg from 'pg';
+import { Pool, types, type ClientConfig, type CustomTypesConfig } from 'pg';
 import type { Log } from '../kernel/log.ts';
 import { messageOf } from '../kernel/errors.ts';
 import { toMetadataError } from './metadata-error.ts';
@@ -10,14 +10,14 @@ export interface Metadata {
   /** Failures of the connection come as PlatformError METADATA_UNAVAILABLE, a full disk as NO_SPACE. */
   readonly db: Kysely<Tables>;
   /** For what Kysely cannot do. Its errors are those of `pg`; `toMetadataError` translates them. */
-  readonly pool: pg.Pool;
+  readonly pool: Pool;
   /** Waits for the connections in use. */
   close(): Promise<void>;
 }
 
 export interface MetadataOptions {
   /** Where the database is: a connection string, or host, user, password and so on. */
-  readonly connection: pg.ClientConfig;
+  readonly connection: ClientConfig;
   readonly log: Log;
 }
 
@@ -33,7 +33,7 @@ const IDLE_TIMEOUT_MS = 30_000;
  * @throws PlatformError METADATA_UNAVAILABLE if it does not answer; CONFLICT if its schema cannot be used, see `migrate`
  */
 export async function openMetadata({ connection, log }: MetadataOptions): Promise<Metadata> {
-  const pool = new pg.Pool({
+  const pool = new Pool({
     ...connection,
     application_name: 'tenantry',
     max: CONNECTIONS_MAX,
@@ -60,13 +60,13 @@ export async function openMetadata({ connection, log }: MetadataOptions): Promis
  * What columns become: timestamptz a Date, int8 and numeric exact strings, json its value (the defaults of `pg`), but
  * a `date` stays text, since a Date would move it to the zone of this machine.
  */
-const COLUMN_TYPES: pg.CustomTypesConfig = {
+const COLUMN_TYPES: CustomTypesConfig = {
   getTypeParser: (oid, format) =>
-    oid === pg.types.builtins.DATE ? (value: string) => value : pg.types.getTypeParser(oid, format),
+    oid === types.builtins.DATE ? (value: string) => value : types.getTypeParser(oid, format),
 };
 
 /** The one place where failures of statements and connections become PlatformErrors. */
-function translatingPool(pool: pg.Pool): PostgresPool {
+function translatingPool(pool: Pool): PostgresPool {
   const translated = async <T>(work: Promise<T>): Promise<T> => {
     try {
       return await work;

@@ -15,6 +15,8 @@ export interface OperationDefinition<Input, Context> {
   readonly action: string;
   /** From the first run to the end, retries included; then the operation fails. */
   readonly deadlineMs: number;
+  /** Of one run of one step (60 s unless given); then it is aborted and tried again. */
+  readonly stepDeadlineMs?: number;
   readonly firstStep: string;
   readonly steps: Readonly<Record<string, OperationStep<Input, Context>>>;
   /**
@@ -29,7 +31,7 @@ export type OperationStep<Input, Context> = (context: StepContext<Context>, inpu
 export interface StepContext<Context> {
   readonly deps: Context;
   readonly operationId: string;
-  /** From 1. */
+  /** Of this step (or of `onFailure`), from 1. */
   readonly attempt: number;
   readonly log: Log;
   /** Aborts when the process stops, the lease is lost, or the step's own deadline passes. */
@@ -59,6 +61,8 @@ export interface OperationTarget {
   readonly projectId: string;
   readonly branchId?: string;
   readonly endpointId?: string;
+  /** Operations that must finish (or be skipped) first; if one fails or is cancelled, this one is cancelled unrun. */
+  readonly dependsOn?: readonly string[];
 }
 
 export interface OperationOutcome {
@@ -89,4 +93,14 @@ export interface EngineOptions<Context> {
   readonly definitions: readonly OperationDefinition<never, Context>[];
   readonly deps: Context;
   readonly log: Log;
+  readonly tuning?: EngineTuning;
+}
+
+export interface EngineTuning {
+  /** Operations whose steps run at the same time in this process; 16 unless given. */
+  readonly concurrencyMax?: number;
+  /** After a crash on another machine, others wait this long; 10 s unless given. */
+  readonly leaseMs?: number;
+  /** How late an operation starts that nobody kicked; 1 s unless given. */
+  readonly pollMs?: number;
 }

@@ -4,7 +4,7 @@ import { chown, mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import pg from 'pg';
+import { Client, type ClientConfig } from 'pg';
 import { pino } from 'pino';
 import { sleep } from '../../kernel/wait.ts';
 import { openMetadata, type Metadata } from '../open-metadata.ts';
@@ -12,7 +12,7 @@ import { TEST_OWNER, testEngine } from './test-engine.ts';
 
 export interface TestDatabase extends Metadata, AsyncDisposable {
   /** For a second `openMetadata`, or a child process (it is plain JSON). */
-  readonly connection: pg.ClientConfig;
+  readonly connection: ClientConfig;
 }
 
 /**
@@ -49,7 +49,7 @@ export async function testDatabase(): Promise<TestDatabase> {
 }
 
 interface Server {
-  readonly connection: pg.ClientConfig;
+  readonly connection: ClientConfig;
   readonly watcher: ChildProcess;
 }
 
@@ -107,7 +107,7 @@ async function releaseServer(): Promise<void> {
   await ended;
 }
 
-async function waitUntilReady(connection: pg.ClientConfig): Promise<void> {
+async function waitUntilReady(connection: ClientConfig): Promise<void> {
   const deadline = performance.now() + START_TIMEOUT_MS;
   for (;;) {
     try {
@@ -120,8 +120,8 @@ async function waitUntilReady(connection: pg.ClientConfig): Promise<void> {
   }
 }
 
-async function withAdmin(connection: pg.ClientConfig, statement: string): Promise<void> {
-  const client = new pg.Client(connection);
+async function withAdmin(connection: ClientConfig, statement: string): Promise<void> {
+  const client = new Client(connection);
   try {
     await client.connect();
     await client.query(statement);
