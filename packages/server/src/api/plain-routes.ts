@@ -1,0 +1,64 @@
+import { API_PREFIX } from '@tenantry/contract/routes.ts';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { PlatformError } from '../kernel/errors.ts';
+import { withDeadline } from '../kernel/wait.ts';
+import type { Platform } from '../platform/platform.ts';
+import { authenticate } from './authenticate.ts';
+
+/** Do all parts serve? `parts` says for each how it is. */
+export interface Health {
+  readonly ok: boolean;
+  readonly parts: Readonly<Record<string, string>>;
+}
+
+export interface PlainRoutesOptions {
+  readonly platform: Platform;
+  readonly health: () => Promise<Health>;
+  /** In the Prometheus text format. */
+  readonly metricsText: () => Promise<string>;
+  readonly version: string;
+}
+
+const HEALTH_DEADLINE_MS = 5_000;
+const METRICS_DEADLINE_MS = 10_000;
+
+/** What is served beside the API: the start page, health and metrics. */
+export function servePlainRoutes(app: FastifyInstance, options: PlainRoutesOptions): void {
+  const hidden = { schema: { hide: true } };
+
+  app.get('/', hidden, async () => ({
+    name: 'Tenantry',
+    version: options.version,
+    what: 'A Postgres database for every tenant, asleep until it is needed',
+    api: API_PREFIX,
+    openapi: `${API_PREFIX}/openapi.json`,
+    health: '/healthz',
+    docs: 'README.md and docs/ of the Tenantry checkout',
+  }));
+
+  app.get('/healthz', hidden, async (_request, reply) => {
+    const health = await withDeadline('ask all parts', HEALTH_DEADLINE_MS, options.health);
+    return reply.status(health.ok ? 200 : 503).send({ ...health, version: options.version });
+  });
+
+  app.get('/metrics', hidden, async (request, reply) => {
+    if (!isDirectFromThisMachine(request)) await requireUserKey(options.platform, request);
+    const text = await withDeadline('collect the metrics', METRICS_DEADLINE_MS, options.metricsText);
+    return reply.type('text/plain; version=0.0.4; charset=utf-8').send(text);
+  });
+}
+
+/** A reverse proxy on this machine connects from loopback too, but says so in a header. */
+function isDirectFromThisMachine(request: FastifyRequest): boolean {
+  const address = request.socket.remoteAddress ?? '';
+  const isLoopback = address === '::1' || /^(::ffff:)?127\./.test(address);
+  const { forwarded, via, 'x-forwarded-for': forwardedFor } = request.headers;
+  return isLoopback && forwarded === undefined && via === undefined && forwardedFor === undefined;
+}
+
+async function requireUserKey(platform: Platform, request: FastifyRequest): Promise<void> {
+  const principal = await authenticate(platform, request);
+  if (principal.kind !== 'user') {
+    throw new PlatformError('FORBIDDEN', 'Cannot show metrics: they take the key of the operator');
+  }
+}
