@@ -1,0 +1,96 @@
+import { constants } from 'node:fs';
+import { chmod, cp, mkdtemp, readdir, rename, rm, symlink } from 'node:fs/promises';
+import { basename, dirname, join, relative } from 'node:path';
+import { codeOf } from '../kernel/errors.ts';
+import { readFileIfExists } from '../kernel/atomic-file.ts';
+import type { Engine } from './engine.ts';
+import { npmPackageName } from './npm-packages.ts';
+import { runProgram } from './run-program.ts';
+import { syncTree } from './sync-tree.ts';
+import { trustExtensions } from './trusted-extensions.ts';
+
+export interface NpmPackage {
+  readonly packageVersion: string;
+  readonly pgVersion: number;
+  readonly packageDir: string;
+}
+
+/** The Postgres package in a `node_modules` folder, if it holds one for this machine. */
+export async function findNpmPackage(nodeModulesDir: string): Promise<NpmPackage | undefined> {
+  const packageDir = join(nodeModulesDir, npmPackageName());
+  const manifest = await readFileIfExists(join(packageDir, 'package.json'));
+  const packageVersion = /"version":\s*"(\d+\.[^"]+)"/.exec(manifest ?? '')?.[1];
+  return packageVersion ? { packageVersion, pgVersion: Number.parseInt(packageVersion, 10), packageDir } : undefined;
+}
+
+/**
+ * The engine of a package, from its own copy `<enginesDir>/<full version>-<package version>`: npm runs no install
+ * scripts, so the package lacks its symbolic links; tenants' users may not reach it; and the next `npm install` would
+ * replace it under running computes. The copy is made once and stays.
+ */
+export async function copyNpmEngine(found: NpmPackage, enginesDir: string): Promise<Engine> {
+  const suffix = `-${found.packageVersion}`;
+  const present = (await readdir(enginesDir)).find((name) => /^\d/.test(name) && name.endsWith(suffix));
+  const engineDir = present ? join(enginesDir, present) : await makeCopy(found, enginesDir);
+  await trustExtensions(join(engineDir, 'share/postgresql/extension'));
+  return {
+    pgVersion: found.pgVersion,
+    fullVersion: basename(engineDir).slice(0, -suffix.length),
+    source: 'npm',
+    postgresPath: join(engineDir, 'bin/postgres'),
+    initdbPath: join(engineDir, 'bin/initdb'),
+    env: {},
+  };
+}
+
+/** `postgres (PostgreSQL) 17.10 (Debian 17.10-1)` gives `17.10`. */
+export async function readFullVersion(postgresPath: string): Promise<string> {
+  const words = await runProgram(postgresPath, ['--version'], { deadlineMs: 20_000 });
+  const version = /\(PostgreSQL\) (\d+\S*)/.exec(words)?.[1];
+  if (!version) throw new Error(`Cannot read the version of ${postgresPath}: it says ${words.trim()}`);
+  return version;
+}
+
+async function makeCopy({ packageDir, packageVersion }: NpmPackage, enginesDir: string): Promise<string> {
+  const unfinished = await mkdtemp(join(enginesDir, '.copy-'));
+  try {
+    await cp(join(packageDir, 'native'), unfinished, {
+      recursive: true,
+      verbatimSymlinks: true,
+      mode: constants.COPYFILE_FICLONE,
+    });
+    await makeSymlinks(unfinished);
+    await openToAll(unfinished);
+    await syncTree(unfinished);
+    const engineDir = join(enginesDir, `${await readFullVersion(join(unfinished, 'bin/postgres'))}-${packageVersion}`);
+    await rename(unfinished, engineDir).catch((error: unknown) => {
+      // Another process was faster; its copy is as good.
+      if (codeOf(error) !== 'ENOTEMPTY' && codeOf(error) !== 'EEXIST') throw error;
+    });
+    return engineDir;
+  } finally {
+    await rm(unfinished, { recursive: true, force: true });
+  }
+}
+
+/** Makes the links that the package lists: pairs of paths that start with `native/`. */
+async function makeSymlinks(engineDir: string): Promise<void> {
+  const list: unknown = JSON.parse((await readFileIfExists(join(engineDir, 'pg-symlinks.json'))) ?? '[]');
+  for (const { source, target } of list as { source: string; target: string }[]) {
+    const link = join(engineDir, target.replace(/^native\//, ''));
+    const pointsTo = join(engineDir, source.replace(/^native\//, ''));
+    if (relative(engineDir, link).startsWith('..') || relative(engineDir, pointsTo).startsWith('..')) continue;
+    await rm(link, { force: true });
+    await symlink(relative(dirname(link), pointsTo), link);
+  }
+}
+
+/** Readable by all, executable where it is a folder, a program or a library. */
+async function openToAll(engineDir: string): Promise<void> {
+  await chmod(engineDir, 0o755);
+  for (const entry of await readdir(engineDir, { recursive: true, withFileTypes: true })) {
+    if (entry.isSymbolicLink()) continue;
+    const runs = entry.isDirectory() || basename(entry.parentPath) === 'bin' || /\.(so|dylib)/.test(entry.name);
+    await chmod(join(entry.parentPath, entry.name), runs ? 0o755 : 0o644);
+  }
+}

@@ -1,0 +1,25 @@
+import type { FileOwner, StorageBackendInfo } from '../volume-store.ts';
+
+/**
+ * One way to clone a directory tree. A *tree* is a directory with `data/` (a Postgres data directory, without its WAL)
+ * and small files beside it. All paths given lie below `root`.
+ */
+export interface StorageBackend {
+  readonly info: StorageBackendInfo;
+  /** Templates and volumes live below this directory, on one filesystem. */
+  readonly root: string;
+  /** Makes an empty tree that can be cloned. */
+  createTree(path: string): Promise<void>;
+  /** Readies a finished template for being cloned many times. `owner`: the user that built it. */
+  sealTree(path: string, owner: FileOwner | null): Promise<void>;
+  /** Clones a tree that nobody writes to, and gives the clone's data directory to `owner`. */
+  cloneTree(source: string, target: string, owner: FileOwner | null): Promise<void>;
+  /** Removes a tree, or a directory that holds trees. Idempotent. */
+  removeTree(path: string): Promise<void>;
+  /** Makes a tree durable, as far as the sync of its parent directory will not do it by itself. */
+  settleTree(path: string): Promise<void>;
+  /** Bytes on disk that only this tree owns. */
+  exclusiveBytes(path: string): Promise<number>;
+}
+
+export const dataPathOf = (tree: string): string => `${tree}/data`;

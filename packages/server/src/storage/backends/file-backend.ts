@@ -1,0 +1,49 @@
+import { mkdir, rm } from 'node:fs/promises';
+import { syncTree } from '../../engines/sync-tree.ts';
+import { allocatedBytes } from '../disk-space.ts';
+import type { StorageBackendInfo } from '../volume-store.ts';
+import type { StorageBackend } from './backend.ts';
+import { copyTree } from './copy-tree.ts';
+
+interface FileBackendOptions {
+  readonly name: 'reflink' | 'copy';
+  readonly root: string;
+  readonly location: string;
+  readonly advice: string | null;
+}
+
+/** Clones file by file: `reflink` shares their blocks (XFS, btrfs, bcachefs, APFS, ZFS), `copy` works everywhere. */
+export function createFileBackend({ name, root, location, advice }: FileBackendOptions): StorageBackend {
+  const isReflink = name === 'reflink';
+  const info: StorageBackendInfo = {
+    name,
+    location,
+    capabilities: {
+      atomicLiveSnapshot: false,
+      cowClone: isReflink,
+      crossHostClone: false,
+      maxCloneDepth: null,
+      childrenPinParent: false,
+    },
+    advice,
+  };
+  return {
+    info,
+    root,
+    async createTree(path) {
+      await mkdir(path, { mode: 0o711 });
+    },
+    // Clones are files of their own, made with their owner and modes: nothing to prepare.
+    async sealTree() {},
+    async cloneTree(source, target, owner) {
+      await mkdir(target, { mode: 0o711 });
+      await copyTree(`${source}/data`, `${target}/data`, { owner, isReflink });
+    },
+    async removeTree(path) {
+      await rm(path, { recursive: true, force: true });
+    },
+    settleTree: syncTree,
+    // No cheap way to tell shared blocks of a reflink apart: its figure is an upper bound.
+    exclusiveBytes: allocatedBytes,
+  };
+}

@@ -1,0 +1,54 @@
+import { lstat, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { codeOf, PlatformError } from '../kernel/errors.ts';
+import { forEachParallel, listTree } from './walk-tree.ts';
+
+const GIB = 1024 ** 3;
+
+/** Kept free on the host's filesystem, so that WAL and our own files still have room when tenants have filled the rest. */
+export async function reserveBytes(hostDir: string): Promise<number> {
+  const { blocks, bsize } = await statfs(hostDir);
+  return Math.min(GIB, Math.floor(blocks * bsize * 0.02));
+}
+
+export async function freeBytes(path: string): Promise<number> {
+  const { bavail, bsize } = await statfs(path);
+  return bavail * bsize;
+}
+
+/** @throws PlatformError NO_SPACE if a filesystem that a new volume needs is as good as full */
+export async function assertSpace(hostDir: string, root: string): Promise<void> {
+  const reserve = await reserveBytes(hostDir);
+  for (const path of [hostDir, root]) {
+    if ((await freeBytes(path)) < reserve) throw noSpace();
+  }
+}
+
+export function noSpace(cause?: unknown): PlatformError {
+  return new PlatformError('NO_SPACE', 'Cannot create the volume: the disk of this host is full', { cause });
+}
+
+/** Bytes of the blocks that the files below a directory hold. */
+export async function allocatedBytes(root: string): Promise<number> {
+  return sumFiles(root, ({ blocks }) => blocks * 512);
+}
+
+/** Sizes of the files below a directory, holes counted. */
+export async function apparentBytes(root: string): Promise<number> {
+  return sumFiles(root, ({ size }) => size);
+}
+
+async function sumFiles(root: string, measure: (file: { size: number; blocks: number }) => number): Promise<number> {
+  let sum = 0;
+  await forEachParallel(await listTree(root), async ({ path, kind }) => {
+    if (kind !== 'file') return;
+    try {
+      const file = await lstat(join(root, path));
+      sum += measure(file);
+    } catch (error) {
+      // Postgres removes files while we look.
+      if (codeOf(error) !== 'ENOENT') throw error;
+    }
+  });
+  return sum;
+}

@@ -1,0 +1,185 @@
+import { constants } from 'node:fs';
+import { copyFile, mkdir, readdir, rm, statfs, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { unreachable } from '../kernel/assert.ts';
+import { readFileIfExists, writeFileAtomic } from '../kernel/atomic-file.ts';
+import { codeOf, messageOf, PlatformError } from '../kernel/errors.ts';
+import type { Log } from '../kernel/log.ts';
+import type { StorageBackend } from './backends/backend.ts';
+import { createBtrfsBackend } from './backends/btrfs-backend.ts';
+import { createFileBackend } from './backends/file-backend.ts';
+import { freeBytes, reserveBytes } from './disk-space.ts';
+import { findPool, makePool, openPool, POOL_MIN_BYTES, type PoolFilesystem } from './pool.ts';
+import { hasSystemTool, runSystemTool } from './system-tool.ts';
+
+export type StorageSetting = 'auto' | 'btrfs' | 'reflink' | 'copy';
+
+interface OpenBackendOptions {
+  readonly hostDir: string;
+  readonly setting: StorageSetting;
+  readonly isRoot: boolean;
+  readonly log: Log;
+}
+
+/** Where volumes can live: directly below the host directory or in a pool, and by which backend. */
+type Layout = 'btrfs' | 'reflink' | 'copy' | 'btrfs-pool' | 'xfs-pool';
+
+const LAYOUTS: readonly Layout[] = ['btrfs', 'reflink', 'btrfs-pool', 'xfs-pool', 'copy'];
+
+/** What a setting allows, best first. */
+const LAYOUTS_OF: Readonly<Record<StorageSetting, readonly Layout[]>> = {
+  auto: LAYOUTS,
+  btrfs: ['btrfs', 'btrfs-pool'],
+  reflink: ['reflink', 'xfs-pool'],
+  copy: ['copy'],
+};
+
+const BTRFS_MAGIC = 0x9123683e;
+
+/**
+ * Opens the best backend that the setting allows and the machine has. The choice is kept in `<hostDir>/storage.json`
+ * and stays while there are volumes, whatever is installed later: they would not be found elsewhere.
+ * @throws PlatformError INVALID_REQUEST that says why a setting cannot be had, and what to do
+ */
+export async function openBackend(options: OpenBackendOptions): Promise<StorageBackend> {
+  const { hostDir, setting, log } = options;
+  const kept = await readKeptLayout(hostDir);
+  if (kept && (await mayHoldVolumes(options, kept))) {
+    if (!LAYOUTS_OF[setting].includes(kept)) {
+      throw cannotUse(setting, `volumes of this installation are stored by ${kept}. Move them, or set it to auto`);
+    }
+    const obstacle = await findObstacle(kept, options);
+    if (obstacle) throw cannotUse(kept, `volumes are stored so, but ${obstacle}`);
+    return openLayout(kept, options, []);
+  }
+  const obstacles: string[] = [];
+  for (const layout of LAYOUTS_OF[setting]) {
+    try {
+      const obstacle = await findObstacle(layout, options);
+      if (obstacle) {
+        obstacles.push(obstacle);
+        continue;
+      }
+      const backend = await openLayout(layout, options, obstacles);
+      await writeFileAtomic(join(hostDir, 'storage.json'), JSON.stringify({ format: 1, layout }));
+      return backend;
+    } catch (error) {
+      log.warn({ layout, reason: messageOf(error) }, 'storage layout cannot be used');
+      obstacles.push(messageOf(error));
+    }
+  }
+  throw cannotUse(setting, obstacles.join('; '));
+}
+
+function cannotUse(name: string, why: string): PlatformError {
+  return new PlatformError('INVALID_REQUEST', `Cannot use storage ${name}: ${why}`);
+}
+
+async function readKeptLayout(hostDir: string): Promise<Layout | undefined> {
+  const text = await readFileIfExists(join(hostDir, 'storage.json'));
+  if (text === undefined) return undefined;
+  const kept = JSON.parse(text) as { layout?: unknown };
+  const layout = LAYOUTS.find((known) => known === kept.layout);
+  if (!layout)
+    throw new Error(`Cannot read ${hostDir}/storage.json: it names no storage layout that this version knows`);
+  return layout;
+}
+
+/** A pool counts as holding volumes until it has been opened and found empty. */
+async function mayHoldVolumes({ hostDir, log }: OpenBackendOptions, layout: Layout): Promise<boolean> {
+  const poolFilesystem = isPool(layout) ? await findPool(hostDir) : undefined;
+  if (isPool(layout) && !poolFilesystem) return false;
+  try {
+    const root = poolFilesystem ? (await openPool(hostDir, log)).path : hostDir;
+    return (await readdir(join(root, 'volumes'))).length > 0;
+  } catch (error) {
+    return codeOf(error) !== 'ENOENT';
+  }
+}
+
+const isPool = (layout: Layout): layout is 'btrfs-pool' | 'xfs-pool' => layout.endsWith('-pool');
+
+/** Why a layout cannot be used here, in words that end a sentence; undefined if it can. */
+async function findObstacle(layout: Layout, { hostDir, isRoot }: OpenBackendOptions): Promise<string | undefined> {
+  switch (layout) {
+    case 'copy':
+      return undefined;
+    case 'reflink':
+      return (await canReflink(hostDir)) ? undefined : `the filesystem of ${hostDir} cannot share blocks between files`;
+    case 'btrfs':
+      if ((await statfs(hostDir)).type !== BTRFS_MAGIC) return `${hostDir} is not on btrfs`;
+      if (!isRoot) return 'snapshots of btrfs need root';
+      return (await hasSystemTool('btrfs')) ? undefined : 'btrfs is missing (apt-get install btrfs-progs)';
+    case 'btrfs-pool':
+      return findPoolObstacle('btrfs', { hostDir, isRoot });
+    case 'xfs-pool':
+      return findPoolObstacle('xfs', { hostDir, isRoot });
+  }
+  return unreachable(layout);
+}
+
+async function findPoolObstacle(
+  filesystem: PoolFilesystem,
+  { hostDir, isRoot }: Pick<OpenBackendOptions, 'hostDir' | 'isRoot'>,
+): Promise<string | undefined> {
+  if (process.platform !== 'linux') return 'a storage pool needs Linux';
+  if (!isRoot) return 'a storage pool needs root';
+  const tool = `mkfs.${filesystem}`;
+  if (!(await hasSystemTool(tool))) return `${tool} is missing (apt-get install ${packageOf(filesystem)})`;
+  const present = await findPool(hostDir);
+  if (present) return present === filesystem ? undefined : `the pool in ${hostDir} is ${present}`;
+  const bytes = (await freeBytes(hostDir)) - (await reserveBytes(hostDir));
+  return bytes < POOL_MIN_BYTES ? 'a storage pool needs 320 MB of free disk' : undefined;
+}
+
+const packageOf = (filesystem: PoolFilesystem): string => (filesystem === 'btrfs' ? 'btrfs-progs' : 'xfsprogs');
+
+async function canReflink(hostDir: string): Promise<boolean> {
+  const probe = join(hostDir, '.reflink-probe');
+  try {
+    await writeFile(probe, Buffer.alloc(4096, 1));
+    await copyFile(probe, `${probe}.clone`, constants.COPYFILE_FICLONE_FORCE);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await rm(probe, { force: true });
+    await rm(`${probe}.clone`, { force: true });
+  }
+}
+
+async function openLayout(
+  layout: Layout,
+  { hostDir, isRoot, log }: OpenBackendOptions,
+  obstacles: readonly string[],
+): Promise<StorageBackend> {
+  if (layout === 'btrfs') {
+    const walDir = join(hostDir, 'wal');
+    await mkdir(walDir, { recursive: true });
+    // WAL is written in place, like the data; what is made below inherits it.
+    await runSystemTool('chattr', '+C', walDir);
+    return createBtrfsBackend({ root: hostDir, location: `${hostDir} (btrfs)`, advice: null });
+  }
+  if (layout === 'reflink') {
+    return createFileBackend({ name: 'reflink', root: hostDir, location: hostDir, advice: null });
+  }
+  if (layout === 'copy') {
+    return createFileBackend({ name: 'copy', root: hostDir, location: hostDir, advice: copyAdvice(isRoot, obstacles) });
+  }
+  const wanted = layout === 'btrfs-pool' ? 'btrfs' : 'xfs';
+  if (!(await findPool(hostDir))) await makePool(hostDir, wanted);
+  const pool = await openPool(hostDir, log);
+  const location = `${pool.path} (${wanted} in ${pool.imagePath})`;
+  if (wanted === 'btrfs') return createBtrfsBackend({ root: pool.path, location, advice: null });
+  return createFileBackend({ name: 'reflink', root: pool.path, location, advice: XFS_POOL_ADVICE });
+}
+
+const XFS_POOL_ADVICE =
+  'Cloning a volume takes time per file, and a running volume has no atomic snapshot. With no volumes yet: apt-get install btrfs-progs, then restart';
+
+function copyAdvice(isRoot: boolean, obstacles: readonly string[]): string {
+  const cost = 'Every volume is a full copy: about 30 MB of disk and many times the time of a clone.';
+  if (!isRoot) return `${cost} Run as root, or put the data directory on XFS, btrfs or ZFS`;
+  const why = obstacles.length > 0 ? ` (${obstacles.join('; ')})` : '';
+  return `${cost} With no volumes yet: apt-get install btrfs-progs, then restart${why}`;
+}

@@ -1,0 +1,145 @@
+import { mkdir, open, readFile, readdir, rename, rm, stat, statfs, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
+import { syncDirectory } from '../kernel/atomic-file.ts';
+import { codeOf } from '../kernel/errors.ts';
+import type { Log } from '../kernel/log.ts';
+import { freeBytes, reserveBytes } from './disk-space.ts';
+import { runSystemTool } from './system-tool.ts';
+
+export type PoolFilesystem = 'btrfs' | 'xfs';
+
+export interface Pool {
+  readonly filesystem: PoolFilesystem;
+  /** The mount point. */
+  readonly path: string;
+  readonly imagePath: string;
+}
+
+const MIB = 1024 * 1024;
+
+/** Neither mkfs.btrfs nor mkfs.xfs makes anything useful below this. */
+export const POOL_MIN_BYTES = 320 * MIB;
+
+/** A pool that could grow by less is left as it is. */
+const GROW_MIN_BYTES = 64 * MIB;
+
+const poolPaths = (hostDir: string): { path: string; imagePath: string } => ({
+  path: join(hostDir, 'pool'),
+  imagePath: join(hostDir, 'pool.img'),
+});
+
+/** The filesystem in the pool's image, or undefined if there is no pool yet. */
+export async function findPool(hostDir: string): Promise<PoolFilesystem | undefined> {
+  try {
+    await using image = await open(poolPaths(hostDir).imagePath, 'r');
+    const magic = Buffer.alloc(8);
+    await image.read(magic, 0, 4, 0);
+    if (magic.toString('latin1', 0, 4) === 'XFSB') return 'xfs';
+    await image.read(magic, 0, 8, 0x10040);
+    if (magic.toString('latin1') === '_BHRfS_M') return 'btrfs';
+    throw new Error(`Cannot use the pool: ${poolPaths(hostDir).imagePath} holds neither btrfs nor XFS`);
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Makes the image of a pool: sparse, formatted, whole or not at all. */
+export async function makePool(hostDir: string, filesystem: PoolFilesystem): Promise<void> {
+  const { imagePath } = poolPaths(hostDir);
+  const unfinished = `${imagePath}.tmp`;
+  await rm(unfinished, { force: true });
+  try {
+    await using image = await open(unfinished, 'wx', 0o600);
+    await image.truncate(await wantedImageBytes(hostDir, 0));
+    // The host's own disk decides how safe metadata is: a second copy in the same file would only cost space.
+    if (filesystem === 'btrfs') await runSystemTool('mkfs.btrfs', '-q', '-m', 'single', '-d', 'single', unfinished);
+    else await runSystemTool('mkfs.xfs', '-q', '-m', 'reflink=1', unfinished);
+    await image.sync();
+  } catch (error) {
+    await rm(unfinished, { force: true });
+    throw error;
+  }
+  await rename(unfinished, imagePath);
+  await syncDirectory(hostDir);
+}
+
+/** Mounts the pool if it is not mounted, and grows it if its disk has grown. Safe after a crash at any point. */
+export async function openPool(hostDir: string, log: Log): Promise<Pool> {
+  const { path, imagePath } = poolPaths(hostDir);
+  const filesystem = await findPool(hostDir);
+  if (!filesystem) throw new Error(`Cannot open the pool: there is no ${imagePath}`);
+  await mkdir(path, { recursive: true, mode: 0o711 });
+  if (!(await isMountPoint(path))) {
+    const device = await findLoopDevice(imagePath);
+    const options = filesystem === 'btrfs' ? 'noatime,discard=async' : 'noatime,discard';
+    // A loop device that a crash left attached is used again: two on one image would destroy it.
+    if (device) await runSystemTool('mount', '-t', filesystem, '-o', options, device, path);
+    else await runSystemTool('mount', '-t', filesystem, '-o', `loop,${options}`, imagePath, path);
+    log.info({ path, filesystem }, 'storage pool mounted');
+  }
+  await growPool(hostDir, { filesystem, path, imagePath }, log);
+  return { filesystem, path, imagePath };
+}
+
+/**
+ * Unmounts the pool of a host directory; its loop device goes with the mount. Only for the stop of everything: computes
+ * outlive Tenantry's processes, and the next start finds the pool mounted or not.
+ * @returns false if something still uses it
+ */
+export async function closeStorage(hostDir: string): Promise<boolean> {
+  const { path } = poolPaths(hostDir);
+  if (!(await isMountPoint(path))) return true;
+  try {
+    await runSystemTool('umount', path);
+    return true;
+  } catch (error) {
+    if (await isMountPoint(path)) {
+      if (/busy/i.test(String(error))) return false;
+      throw error;
+    }
+    return true;
+  }
+}
+
+/**
+ * All that the disk can give: what the image holds now and what is free, less the reserve. Never more, because a
+ * filesystem whose image finds no room for its metadata turns read-only, for every tenant on it.
+ */
+async function wantedImageBytes(hostDir: string, allocated: number): Promise<number> {
+  const bytes = allocated + (await freeBytes(hostDir)) - (await reserveBytes(hostDir));
+  return Math.max(POOL_MIN_BYTES, Math.floor(bytes / MIB) * MIB);
+}
+
+async function growPool(hostDir: string, { filesystem, path, imagePath }: Pool, log: Log): Promise<void> {
+  const { size, blocks } = await stat(imagePath);
+  const wanted = await wantedImageBytes(hostDir, blocks * 512);
+  const { blocks: filesystemBlocks, bsize } = await statfs(path);
+  // A crash between the two steps below leaves a filesystem that is smaller than its image.
+  const isBehind = size - filesystemBlocks * bsize > GROW_MIN_BYTES && filesystem === 'btrfs';
+  if (wanted - size < GROW_MIN_BYTES && !isBehind) return;
+  const device = await findLoopDevice(imagePath);
+  if (!device) return;
+  if (wanted > size) {
+    await truncate(imagePath, wanted);
+  }
+  await runSystemTool('losetup', '-c', device);
+  if (filesystem === 'btrfs') await runSystemTool('btrfs', 'filesystem', 'resize', 'max', path);
+  else await runSystemTool('xfs_growfs', path);
+  log.info({ path, fromBytes: size, toBytes: Math.max(wanted, size) }, 'storage pool grown');
+}
+
+async function isMountPoint(path: string): Promise<boolean> {
+  const mounts = await readFile('/proc/self/mountinfo', 'utf8');
+  // The fifth word is the mount point, with blanks as \040.
+  const escaped = path.replace(/[ \t\n\\]/g, (c) => `\\${c.charCodeAt(0).toString(8).padStart(3, '0')}`);
+  return mounts.split('\n').some((line) => line.split(' ')[4] === escaped);
+}
+
+async function findLoopDevice(imagePath: string): Promise<string | undefined> {
+  for (const name of (await readdir('/sys/block')).filter((name) => name.startsWith('loop'))) {
+    const backing = await readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => '');
+    if (backing.trimEnd() === imagePath) return `/dev/${name}`;
+  }
+  return undefined;
+}
