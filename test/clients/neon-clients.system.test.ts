@@ -83,8 +83,8 @@ describe('@neondatabase/api-client', () => {
     const other = createApiClient({ apiKey: made.key, baseURL: platform.ready.api_url });
     expect((await other.getCurrentUserInfo()).data.id).toBe((await neon.getCurrentUserInfo()).data.id);
     expect((await other.getCurrentUserOrganizations()).data.organizations).toHaveLength(1);
-    expect((await other.getActiveRegions()).data.regions.length).toBeGreaterThan(0);
-    expect((await neon.listApiKeys()).data.map((k) => k.id)).toContain(made.id);
+    expect((await other.getActiveRegions({})).data.regions.length).toBeGreaterThan(0);
+    expect((await neon.listApiKeys({})).data.map((k) => k.id)).toContain(made.id);
     await neon.revokeApiKey(made.id);
     await expect(other.getCurrentUserInfo()).rejects.toMatchObject({ response: { status: 401 } });
   });

@@ -1,0 +1,49 @@
+import { Client, type ClientConfig } from 'pg';
+
+/** A session that was opened and the row that it gave, or the error that it met. */
+export interface Visit {
+  readonly value?: string;
+  /** Where it failed: before the session was ready, or after. */
+  readonly failedAt?: 'connect' | 'query';
+  readonly error?: Error & { readonly code?: string };
+  readonly elapsedMs: number;
+}
+
+/** Connects, asks for one value, leaves. Never throws. */
+export async function visit(uri: string, sql = 'SELECT 1', config: ClientConfig = {}): Promise<Visit> {
+  const began = performance.now();
+  const client = new Client({
+    connectionString: uri,
+    connectionTimeoutMillis: 60_000,
+    query_timeout: 60_000,
+    ...config,
+  });
+  client.on('error', () => {});
+  let stage: 'connect' | 'query' = 'connect';
+  try {
+    await client.connect();
+    stage = 'query';
+    const { rows } = await client.query<[unknown]>({ text: sql, rowMode: 'array' });
+    return { value: String(rows[0]?.[0]), elapsedMs: performance.now() - began };
+  } catch (error) {
+    return { failedAt: stage, error: error as Error, elapsedMs: performance.now() - began };
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+/** The distinct errors of many visits, with their number. */
+export function errorsOf(visits: readonly Visit[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { error, failedAt } of visits) {
+    if (!error) continue;
+    const key = `${failedAt}: ${error.code ?? ''} ${error.message}`;
+    counts[key] = (counts[key] ?? 0) + 1;
+  }
+  return counts;
+}
+
+export function percentile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
