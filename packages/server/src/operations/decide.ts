@@ -1,3 +1,4 @@
+import { unreachable } from '../kernel/assert.ts';
 import { PlatformError } from '../kernel/errors.ts';
 import { backoffMs } from '../kernel/wait.ts';
 import { mayRetry, toFailure } from './failure.ts';
@@ -64,6 +65,8 @@ export function decide(situation: Situation, outcome: Outcome): Change {
       return afterNext(situation, outcome.next);
     case 'threw':
       return afterError(situation, outcome.error);
+    default:
+      return unreachable(outcome);
   }
 }
 
@@ -79,6 +82,8 @@ function afterNext(situation: Situation, next: Next): Change {
       return situation.remainingMs <= 0
         ? fail(situation, overdue(situation))
         : { kind: 'wait', delayMs: Math.min(next.ms, situation.remainingMs) };
+    default:
+      return unreachable(next);
   }
 }
 

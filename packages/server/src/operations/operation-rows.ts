@@ -23,6 +23,8 @@ export interface OperationRecord {
   readonly updatedAt: Date;
   /** From enqueuing to the end, or to now. */
   readonly totalDurationMs: number;
+  /** A page that begins after this operation. */
+  readonly cursor: string;
 }
 
 export interface OperationPage {
@@ -36,7 +38,8 @@ const columns = sql`
   case status when 'failing' then 'running' else status end as status, failure, failures_count as "failuresCount",
   case when ended_at is null and failure is not null and lease_owner is null then next_run_at end as "retryAt",
   created_at as "createdAt", updated_at as "updatedAt",
-  (extract(epoch from coalesce(ended_at, clock_timestamp()) - created_at) * 1000)::float8 as "totalDurationMs"
+  (extract(epoch from coalesce(ended_at, clock_timestamp()) - created_at) * 1000)::float8 as "totalDurationMs",
+  to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '_' || id as cursor
 `;
 
 /** Of a project; undefined if it has no such operation. */
@@ -73,17 +76,15 @@ export async function listOperations(
   { limit, cursor }: { readonly limit: number; readonly cursor?: string | undefined },
 ): Promise<OperationPage> {
   const after = cursor === undefined ? undefined : parseCursor(cursor);
-  const { rows } = await sql<OperationRecord & { cursor: string }>`
-    select ${columns},
-      to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '_' || id as cursor
-    from operations
+  const { rows } = await sql<OperationRecord>`
+    select ${columns} from operations
     where project_id = ${projectId}
       ${after ? sql`and (created_at, id) < (${after.createdAt}::timestamptz, ${after.id}::uuid)` : sql``}
     order by created_at desc, id desc
     limit ${limit + 1}
   `.execute(db);
-  const items = rows.slice(0, limit).map(({ cursor: _, ...item }) => item);
-  const last = rows.length > limit ? rows[limit - 1] : undefined;
+  const items = rows.slice(0, limit);
+  const last = rows.length > limit ? items.at(-1) : undefined;
   return last ? { items, nextCursor: last.cursor } : { items };
 }
 

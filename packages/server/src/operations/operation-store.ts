@@ -1,4 +1,5 @@
 import { sql, type Kysely, type RawBuilder } from 'kysely';
+import { unreachable } from '../kernel/assert.ts';
 import type { Tables } from '../metadata/tables.ts';
 import type { Change } from './decide.ts';
 import type { OperationFailure, OperationOutcome } from './operation.ts';
@@ -153,6 +154,8 @@ function assignments(change: Change): RawBuilder<unknown> {
       return sql`${released}, status = ${change.status}, failure = ${json(change.failure)},
         failures_count = failures_count + (${change.status} = 'failed' and status = 'running')::int,
         ended_at = clock_timestamp()`;
+    default:
+      return unreachable(change);
   }
 }
 

@@ -71,7 +71,7 @@ export class OperationWaiters {
   }
 
   async #poll(): Promise<void> {
-    const ids = new Set([...this.#waiters].flatMap((w) => [...w.missing]));
+    const ids = new Set(this.#waiters.values().flatMap((w) => w.missing));
     try {
       for (const outcome of await this.#read([...ids])) this.notify(outcome);
     } catch {

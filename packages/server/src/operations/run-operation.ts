@@ -35,11 +35,17 @@ export async function runOperation<Context>(
     const change =
       decideAtClaim(situationOf(operation, claimedAt, options)) ?? (await runAndDecide(operation, claimedAt, options));
     if (!(await write(operation.id, change, options))) return undefined;
-    if (change.kind === 'step') operation = { ...operation, step: change.step, attempt: 1, failure: null };
-    else if (change.kind === 'failing') {
-      operation = { ...operation, status: 'failing', attempt: 1, failure: change.failure };
-    } else return change;
+    const next = afterChange(operation, change);
+    if (!next) return change;
+    operation = next;
   }
+}
+
+/** The operation as it goes on under the same lease; undefined if the change gave it back. */
+function afterChange(operation: ClaimedOperation, change: Change): ClaimedOperation | undefined {
+  if (change.kind === 'step') return { ...operation, step: change.step, attempt: 1, failure: null };
+  if (change.kind === 'failing') return { ...operation, status: 'failing', attempt: 1, failure: change.failure };
+  return undefined;
 }
 
 async function runAndDecide<Context>(
