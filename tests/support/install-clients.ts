@@ -1,5 +1,5 @@
 import { clientPackages, ensureDebianPackages } from './debian.ts';
 
-/** `node test/support/install-clients.ts`: what `./test` runs first, so that a clean machine tests real clients too. */
+/** `node tests/support/install-clients.ts`: what `./test` runs first, so that a clean machine tests real clients too. */
 const problem = await ensureDebianPackages(await clientPackages());
 if (problem) console.error(`Tests of some clients will be skipped: ${problem}`);
