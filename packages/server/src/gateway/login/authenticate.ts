@@ -1,0 +1,171 @@
+import { randomBytes } from 'node:crypto';
+import { parseVerifier, type ScramVerifier } from '../../kernel/scram-verifier.ts';
+import { withDeadline } from '../../kernel/wait.ts';
+import type { Log } from '../../kernel/log.ts';
+import {
+  authenticationCleartextPassword,
+  authenticationOk,
+  authenticationSasl,
+  authenticationSaslContinue,
+  authenticationSaslFinal,
+} from '../../pgwire/backend-messages.ts';
+import { parsePassword, parseSaslInitialResponse } from '../../pgwire/frontend-messages.ts';
+import { mockVerifier } from '../../pgwire/mock-verifier.ts';
+import { ProtocolError } from '../../pgwire/protocol-error.ts';
+import { ScramServer } from '../../pgwire/scram-server.ts';
+import { clientKeyOfPassword, SCRAM_SHA_256, SCRAM_SHA_256_PLUS } from '../../pgwire/scram.ts';
+import { parsePasswordWithEndpoint, parseStartupOptions } from '../../pgwire/startup-options.ts';
+import { isAddressAllowed } from './client-address.ts';
+import type { ClientStartup } from './client-handshake.ts';
+import {
+  addressNotAllowed,
+  endpointDisabled,
+  endpointNotSpecified,
+  endpointUnknown,
+  GatewayError,
+  protectedRole,
+  wrongPassword,
+} from '../error-response.ts';
+import type { LoginLimits } from '../limits/login-limits.ts';
+import { DisconnectedError } from './message-channel.ts';
+import type { ComputeBroker, DirectoryEntry, EndpointDirectory } from '../ports.ts';
+import { resolveEndpoint, toEndpointId } from './resolve-endpoint.ts';
+
+const SCRAM_MESSAGE_MAX_BYTES = 1024;
+const PASSWORD_MESSAGE_MAX_BYTES = 8192;
+
+/** Asking a running compute for a role must not hold the login up. */
+const FIND_ROLE_TIMEOUT_MS = 2_000;
+
+/** Roles of the platform itself. Nobody logs in as one of them through the gateway. */
+const PROTECTED_ROLES: ReadonlySet<string> = new Set(['cloud_admin']);
+
+export interface AuthenticationParts {
+  readonly domain: string;
+  readonly mockAuthKey: Buffer;
+  readonly directory: EndpointDirectory;
+  readonly broker: ComputeBroker;
+  readonly limits: LoginLimits;
+  readonly log: Log;
+}
+
+/** Who the client is, and the keys that log it in to the compute. */
+export interface AuthenticatedClient {
+  readonly endpointId: string;
+  readonly user: string;
+  readonly clientKey: Buffer;
+  readonly serverKey: Buffer;
+  /** Startup parameters for the compute, without the words meant for us. */
+  readonly parameters: ReadonlyMap<string, string>;
+  /** The end of authentication: goes to the client with the compute's first messages, in one write. */
+  readonly greeting: Buffer;
+}
+
+/**
+ * Finds out which endpoint the client wants and that it knows the role's password, without waking anything.
+ * @throws GatewayError in the words of Neon; ProtocolError, DisconnectedError
+ */
+export async function authenticate(
+  client: ClientStartup,
+  address: string,
+  parts: AuthenticationParts,
+): Promise<AuthenticatedClient> {
+  const user = client.parameters.get('user') ?? '';
+  if (user === '') throw new GatewayError("Parameter 'user' is missing in startup packet.");
+  const { endpoint: option, forwarded } = parseStartupOptions(client.parameters.get('options') ?? '');
+  const named = resolveEndpoint(client.serverName, option, parts.domain);
+  const { endpointId, password } =
+    named === undefined ? await askForEndpoint(client) : { endpointId: named, password: undefined };
+  const entry = await openEndpoint(endpointId, address, parts);
+  if (PROTECTED_ROLES.has(user)) throw protectedRole();
+  const verifier = await findVerifier(entry, user, parts);
+  const proof =
+    password === undefined ? await exchangeScram(client, verifier) : await checkPassword(password, verifier);
+  if (!proof) {
+    parts.limits.recordFailure(endpointId, address);
+    throw wrongPassword(user);
+  }
+  if (entry.disabled) throw endpointDisabled();
+  const parameters = new Map(client.parameters);
+  parameters.delete('options');
+  if (forwarded !== undefined) parameters.set('options', forwarded);
+  return { endpointId, user, ...proof, serverKey: verifier.serverKey, parameters };
+}
+
+/** Neither SNI nor options name the endpoint, so it must stand in the password, which we then have to see. */
+async function askForEndpoint(client: ClientStartup): Promise<{ endpointId: string; password: string }> {
+  const { channel, negotiation } = client;
+  channel.write(Buffer.concat([negotiation, authenticationCleartextPassword()]));
+  const text = parsePassword(await readAnswer(client, PASSWORD_MESSAGE_MAX_BYTES));
+  const found = parsePasswordWithEndpoint(text);
+  if (!found) throw endpointNotSpecified();
+  return { endpointId: toEndpointId(found.endpoint), password: found.password };
+}
+
+async function openEndpoint(endpointId: string, address: string, parts: AuthenticationParts): Promise<DirectoryEntry> {
+  const refusal = parts.limits.refusalOf(endpointId, address);
+  if (refusal !== undefined) throw refusal;
+  const entry = await parts.directory.find(endpointId);
+  if (!entry) throw endpointUnknown();
+  if (!isAddressAllowed(entry.allowedIps, address)) {
+    throw addressNotAllowed(address);
+  }
+  return entry;
+}
+
+/** A role that the directory does not know may have been made by SQL; one that nobody knows gets a mock. */
+async function findVerifier(entry: DirectoryEntry, user: string, parts: AuthenticationParts): Promise<ScramVerifier> {
+  const stored = Object.hasOwn(entry.roles, user) ? entry.roles[user] : await askCompute(entry.endpointId, user, parts);
+  return (
+    (stored === undefined ? undefined : parseVerifier(stored)) ??
+    mockVerifier(parts.mockAuthKey, entry.endpointId, user)
+  );
+}
+
+async function askCompute(
+  endpointId: string,
+  user: string,
+  { broker, log }: AuthenticationParts,
+): Promise<string | undefined> {
+  try {
+    return await withDeadline('find the role', FIND_ROLE_TIMEOUT_MS, () => broker.findRoleVerifier(endpointId, user));
+  } catch (error) {
+    log.warn({ err: error, endpointId }, 'cannot ask the compute for a role');
+    return undefined;
+  }
+}
+
+interface Proof {
+  readonly clientKey: Buffer;
+  readonly greeting: Buffer;
+}
+
+async function checkPassword(password: string, verifier: ScramVerifier): Promise<Proof | undefined> {
+  const clientKey = await clientKeyOfPassword(password, verifier);
+  return clientKey && { clientKey, greeting: authenticationOk() };
+}
+
+async function exchangeScram(client: ClientStartup, verifier: ScramVerifier): Promise<Proof | undefined> {
+  const { channel, negotiation, tls } = client;
+  const channelBinding = tls?.channelBinding;
+  const mechanisms = channelBinding ? [SCRAM_SHA_256_PLUS, SCRAM_SHA_256] : [SCRAM_SHA_256];
+  channel.write(Buffer.concat([negotiation, authenticationSasl(mechanisms)]));
+  const scram = new ScramServer({ verifier, nonce: randomBytes(18).toString('base64'), channelBinding });
+  const first = parseSaslInitialResponse(await readAnswer(client, SCRAM_MESSAGE_MAX_BYTES));
+  channel.write(authenticationSaslContinue(scram.receiveFirst(first.mechanism, first.data)));
+  const final = await readAnswer(client, SCRAM_MESSAGE_MAX_BYTES);
+  const success = scram.receiveFinal(final.toString('utf8'));
+  return (
+    success && {
+      clientKey: success.clientKey,
+      greeting: Buffer.concat([authenticationSaslFinal(success.serverFinal), authenticationOk()]),
+    }
+  );
+}
+
+async function readAnswer({ channel }: ClientStartup, bodyMaxBytes: number): Promise<Buffer> {
+  const { type, body } = await channel.readMessage(bodyMaxBytes);
+  if (type === 'X') throw new DisconnectedError('The client left during authentication');
+  if (type !== 'p') throw new ProtocolError('expected an answer to the authentication request');
+  return body;
+}
