@@ -21,10 +21,7 @@ export interface VolumeStoreOptions {
   readonly hostDir: string;
   readonly setting: StorageSetting;
   readonly isRoot: boolean;
-  /**
-   * Builds templates and owns their files; null without root. Volumes whose owner has the same *group* are cloned
-   * without touching their files, which is what makes a clone small and fast on btrfs.
-   */
+  /** Builds templates and owns their files; null without root. */
   readonly engineRunAs: FileOwner | null;
   /** SCRAM verifier of the superuser `cloud_admin`. */
   readonly adminVerifier: Secret;

@@ -95,7 +95,7 @@ async function makeTemplate(engine: Engine, path: string, options: TemplateStore
     await writeFile(join(data, 'pg_hba.conf'), PG_HBA);
     await packWal(join(data, 'pg_wal'), join(staging, 'wal'));
     if (runAs && user.owner?.uid !== runAs.uid) await giveTree(data, runAs);
-    await backend.sealTree(tree, runAs);
+    await backend.sealTree(tree);
     await syncTree(staging);
     await chmod(staging, 0o700);
     const { fullVersion, source } = engine;

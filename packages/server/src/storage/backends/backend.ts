@@ -10,8 +10,8 @@ export interface StorageBackend {
   readonly root: string;
   /** Makes an empty tree that can be cloned. */
   createTree(path: string): Promise<void>;
-  /** Readies a finished template for being cloned many times. `owner`: the user that built it. */
-  sealTree(path: string, owner: FileOwner | null): Promise<void>;
+  /** Readies a finished template for being cloned many times. */
+  sealTree(path: string): Promise<void>;
   /** Clones a tree that nobody writes to, and gives the clone's data directory to `owner`. */
   cloneTree(source: string, target: string, owner: FileOwner | null): Promise<void>;
   /** Removes a tree, or a directory that holds trees. Idempotent. */
