@@ -88,6 +88,10 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
       );
     }
   });
+  app.addHook('onSend', async (_request, reply) => {
+    // Idle connections are closed when closing begins; those that were busy then end with their answer.
+    if (isClosing) reply.header('connection', 'close');
+  });
   app.addHook('onResponse', async (request, reply) => report(options, request, reply));
   app.setErrorHandler(async (error, request, reply) => sendError(log, error, request, reply));
   app.setNotFoundHandler(refuseRoute);

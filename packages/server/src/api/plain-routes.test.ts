@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest';
+import { TEST_KEY } from './testing/memory-platform.ts';
+import { createTestApi } from './testing/test-api.ts';
+
+test('the start page says what this is', async () => {
+  const response = await createTestApi().server.app.inject('/');
+  expect(response.json()).toMatchObject({ name: 'Tenantry', api: '/api/v2', openapi: '/api/v2/openapi.json' });
+});
+
+test('health needs no key: 200 while all parts serve, else 503 with the part that does not', async () => {
+  const well = await createTestApi().server.app.inject('/healthz');
+  expect([well.statusCode, well.json()]).toEqual([200, { ok: true, parts: { host: 'ok' }, version: '0.0.0' }]);
+  const health = async () => ({ ok: false, parts: { host: 'does not answer' } });
+  const ill = await createTestApi({ health }).server.app.inject('/healthz');
+  expect([ill.statusCode, ill.json()]).toEqual([
+    503,
+    { ok: false, parts: { host: 'does not answer' }, version: '0.0.0' },
+  ]);
+});
+
+test('metrics are for this machine, and for others with the key of a user', async () => {
+  const { server } = createTestApi();
+  const ask = async (headers: Record<string, string>, remoteAddress = '127.0.0.1') =>
+    (await server.app.inject({ url: '/metrics', headers, remoteAddress })).statusCode;
+  expect(await ask({})).toBe(200);
+  expect(await ask({}, '::ffff:127.0.0.1')).toBe(200);
+  expect(await ask({}, '192.0.2.1')).toBe(401);
+  expect(await ask({ 'x-forwarded-for': '192.0.2.1' })).toBe(401);
+  expect(await ask({ authorization: `Bearer ${TEST_KEY}` }, '192.0.2.1')).toBe(200);
+  const { headers, body } = await server.app.inject('/metrics');
+  expect(headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8');
+  expect(body).toBe('tenantry_up 1\n');
+});
+
+test('every answer is reported for metrics, by operation and not by URL', async () => {
+  const answers: object[] = [];
+  const api = createTestApi({ onAnswer: (answer) => answers.push(answer) });
+  await api.call('GET', '/projects/a-b-1');
+  await api.call('GET', '/nope');
+  expect(answers).toMatchObject([
+    { operationId: 'getProject', method: 'GET', status: 404 },
+    { operationId: 'other', method: 'GET', status: 404 },
+  ]);
+});
