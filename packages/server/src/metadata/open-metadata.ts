@@ -44,8 +44,10 @@ export async function openMetadata({ connection, log }: MetadataOptions): Promis
     keepAlive: true,
     types: COLUMN_TYPES,
   });
-  // An idle connection that dies is replaced by the next query; without a listener it would end the process.
+  // A connection may die while it is idle, or in a transaction between two statements. The next statement on it fails or
+  // gets another connection; without these listeners the process would end.
   pool.on('error', (error) => log.warn({ error: messageOf(error) }, 'idle metadata connection lost'));
+  pool.on('connect', (client) => client.on('error', () => undefined));
   try {
     await migrate(pool, log);
   } catch (error) {
