@@ -47,7 +47,7 @@ describe('the ways in', () => {
     for (const uri of crossed) {
       const { code, stderr } = await tryPsql(uri, 'SELECT 1');
       expect(code, stderr).not.toBe(0);
-      expect(stderr).toMatch(/password authentication failed|no password supplied/);
+      expect(stderr).toMatch(/password authentication failed|no password supplied|is protected/);
     }
   });
 
