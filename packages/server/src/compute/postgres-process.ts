@@ -1,0 +1,209 @@
+import { spawn } from 'node:child_process';
+import { closeSync, openSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Engine } from '../engines/engine.ts';
+import { PlatformError } from '../kernel/errors.ts';
+import { sleep } from '../kernel/wait.ts';
+import type { Volume } from '../storage/volume-store.ts';
+import { failureFromLog, logSize } from './postgres-log.ts';
+import { findProcess, findProcessesIn, isAlive, signalProcess, type ProcessIdentity } from './process-table.ts';
+import type { ProcessWatcher } from './process-watcher.ts';
+import type { RunDirectory } from './run-directory.ts';
+
+export interface SpawnOptions {
+  readonly engine: Engine;
+  readonly volume: Volume;
+  readonly runDirectory: RunDirectory;
+  readonly logPath: string;
+  /** Called at once with the pid, before Postgres forks: the place to put it into a cgroup. */
+  readonly onSpawn: (pid: number) => void;
+}
+
+export interface AdoptOptions {
+  readonly identity: ProcessIdentity;
+  readonly volume: Volume;
+  readonly logPath: string;
+  readonly watcher: ProcessWatcher;
+}
+
+/** How the process ended; both null if nobody could see it (adopted). */
+export interface ProcessEnd {
+  readonly exitCode: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** The kernel's choice when memory runs out: any tenant before any part of the platform. */
+const OOM_SCORE_ADJUST = '600';
+
+/** Fast shutdown writes a checkpoint; after this the compute is ended hard and recovers at its next start. */
+const FAST_STOP_MS = 60_000;
+const IMMEDIATE_STOP_MS = 5000;
+const LEFTOVERS_MS = 2000;
+/** No Postgres is ready sooner; measured 14 ms. */
+const FIRST_LOOK_MS = 8;
+
+/**
+ * One running Postgres. Made by `spawnPostgres` as our child, or by `adoptPostgres` for one that an earlier host
+ * process started; both live on when this process ends.
+ */
+export interface PostgresProcess {
+  readonly identity: ProcessIdentity;
+  /** Resolves once the postmaster and all its children are gone: only then may another use the volume. */
+  readonly ended: Promise<ProcessEnd>;
+  /**
+   * Resolves once it accepts connections.
+   * @throws PlatformError COMPUTE_START_FAILED (with the reason from the log) if it ends or takes longer than `ms`
+   */
+  waitReady(ms: number): Promise<void>;
+  /** Makes it read its configuration again. */
+  reload(): void;
+  isAlive(): boolean;
+  /** Fast shutdown, then harder; resolves when `ended` does. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts Postgres in a session of its own. As root it runs as the volume's owner, without other groups.
+ * @throws PlatformError COMPUTE_START_FAILED if the program cannot be run
+ */
+export async function spawnPostgres(options: SpawnOptions): Promise<PostgresProcess> {
+  const { engine, volume, runDirectory, logPath, onSpawn } = options;
+  clearStaleLock(volume.dataPath, await endLeftovers(volume.dataPath));
+  const logStart = logSize(logPath);
+  const log = openSync(logPath, 'a', 0o600);
+  try {
+    const child = spawn(engine.postgresPath, ['-D', volume.dataPath, '-c', `config_file=${runDirectory.configPath}`], {
+      cwd: '/',
+      detached: true,
+      env: { ...engine.env },
+      stdio: ['ignore', log, log],
+      ...(volume.owner ? { uid: volume.owner.uid, gid: volume.owner.gid } : {}),
+    });
+    const exited = Promise.withResolvers<ProcessEnd>();
+    child.once('exit', (exitCode, signal) => exited.resolve({ exitCode, signal }));
+    child.once('error', () => exited.resolve({ exitCode: null, signal: null }));
+    child.unref();
+    const identity = child.pid === undefined ? undefined : findProcess(child.pid);
+    if (!identity) throw new PlatformError('COMPUTE_START_FAILED', 'Cannot start the compute: Postgres cannot be run');
+    onSpawn(identity.pid);
+    preferAsOomVictim(identity.pid);
+    return makeProcess({ identity, volume, logPath, logStart, exited: exited.promise });
+  } finally {
+    closeSync(log);
+  }
+}
+
+/** Takes over a postmaster that is not our child. The caller has proved that it is the one of this volume. */
+export function adoptPostgres({ identity, volume, logPath, watcher }: AdoptOptions): PostgresProcess {
+  const exited = watcher.watch(identity).then(() => ({ exitCode: null, signal: null }));
+  return makeProcess({ identity, volume, logPath, logStart: logSize(logPath), exited });
+}
+
+interface ProcessParts {
+  readonly identity: ProcessIdentity;
+  readonly volume: Volume;
+  readonly logPath: string;
+  readonly logStart: number;
+  readonly exited: Promise<ProcessEnd>;
+}
+
+function makeProcess({ identity, volume, logPath, logStart, exited }: ProcessParts): PostgresProcess {
+  let hasEnded = false;
+  const ended = exited.then(async (end) => {
+    hasEnded = true;
+    // A clean stop removes the lock file after the last child has ended. Where it is left, children may be too.
+    await endLeftovers(volume.dataPath);
+    return end;
+  });
+  return {
+    identity,
+    ended,
+    reload: () => void signalProcess(identity, 'SIGHUP'),
+    isAlive: () => !hasEnded && isAlive(identity),
+    async waitReady(ms) {
+      const deadlineAt = performance.now() + ms;
+      await sleep(FIRST_LOOK_MS);
+      for (let looks = 0; ; looks++) {
+        if (hasEnded) throw new PlatformError('COMPUTE_START_FAILED', failureFromLog(logPath, logStart));
+        if (readStatus(volume.dataPath, identity.pid) === 'ready') return;
+        if (performance.now() > deadlineAt) {
+          throw new PlatformError('COMPUTE_START_FAILED', `Cannot start the compute: not ready within ${ms} ms`);
+        }
+        await sleep(looks < 500 ? 1 : 20);
+      }
+    },
+    async stop() {
+      for (const [signal, ms] of [
+        ['SIGINT', FAST_STOP_MS],
+        ['SIGQUIT', IMMEDIATE_STOP_MS],
+      ] as const) {
+        signalProcess(identity, signal);
+        if (await endsWithin(ended, ms)) return;
+      }
+      signalProcess(identity, 'SIGKILL');
+      await ended;
+    },
+  };
+}
+
+async function endsWithin(ended: Promise<unknown>, ms: number): Promise<boolean> {
+  const abort = new AbortController();
+  const timeout = sleep(ms, abort.signal).then(
+    () => false,
+    () => false,
+  );
+  const isEnded = await Promise.race([ended.then(() => true), timeout]);
+  abort.abort();
+  return isEnded;
+}
+
+/** Line 8 of postmaster.pid: `starting`, `stopping`, `ready` or `standby`; undefined if the file is another process's. */
+export function readStatus(dataPath: string, pid: number): string | undefined {
+  const lines = readLock(dataPath)?.split('\n');
+  return Number(lines?.[0]) === pid ? lines?.[7]?.trim() : undefined;
+}
+
+function readLock(dataPath: string): string | undefined {
+  try {
+    return readFileSync(join(dataPath, 'postmaster.pid'), 'latin1');
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Ends what an unclean end left running on a data directory: children of a killed postmaster notice its death by
+ * themselves, mostly at once; the rest is killed. A lock file is the sign of an unclean end, so the usual case is one
+ * failed open. True if there was one.
+ */
+async function endLeftovers(dataPath: string): Promise<boolean> {
+  if (readLock(dataPath) === undefined) return false;
+  const directory = realpathSync(dataPath);
+  const killAt = performance.now() + LEFTOVERS_MS / 4;
+  const giveUpAt = performance.now() + LEFTOVERS_MS;
+  for (;;) {
+    const left = findProcessesIn(directory);
+    if (left.length === 0) return true;
+    if (performance.now() > giveUpAt) {
+      throw new PlatformError('COMPUTE_START_FAILED', 'Cannot start the compute: an earlier one does not end');
+    }
+    if (performance.now() > killAt) for (const identity of left) signalProcess(identity, 'SIGKILL');
+    await sleep(10);
+  }
+}
+
+/**
+ * Removes the lock of a postmaster that is proved gone. Postgres would clear it too, but not if its pid belongs to
+ * another process by now: that may be any tenant's.
+ */
+function clearStaleLock(dataPath: string, isStale: boolean): void {
+  if (isStale) rmSync(join(dataPath, 'postmaster.pid'), { force: true });
+}
+
+function preferAsOomVictim(pid: number): void {
+  try {
+    writeFileSync(`/proc/${pid}/oom_score_adj`, OOM_SCORE_ADJUST);
+  } catch {
+    // Not Linux, or already gone: then it does not matter.
+  }
+}

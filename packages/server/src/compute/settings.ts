@@ -1,0 +1,185 @@
+import { PlatformError } from '../kernel/errors.ts';
+import { ALLOWED_SETTINGS } from './allowed-settings.ts';
+
+const MIB = 1024 ** 2;
+const GIB = 1024 ** 3;
+
+/** Bounds of a compute's size: 1 CU = 1 vCPU and 4 GiB. */
+export interface ComputeSize {
+  readonly minCu: number;
+  readonly maxCu: number;
+}
+
+export interface ConfigFileOptions extends ComputeSize {
+  readonly pgVersion: number;
+  readonly pgSettings: Readonly<Record<string, string>>;
+  /** Absolute directories and files; nothing in them may be writable by the tenant but the socket directory. */
+  readonly socketDirectory: string;
+  readonly hbaPath: string;
+  readonly identPath: string;
+}
+
+export const memoryBytesOf = (cu: number): number => Math.round(cu * 4 * GIB);
+
+/** The settings that follow the size, by Neon's formulas (docs/reference/compatibility). */
+export function sizeSettings({ minCu, maxCu }: ComputeSize): Record<string, number> {
+  const cu = Math.min(maxCu, 8 * minCu);
+  const maxConnections = Math.max(100, Math.min(4000, Math.floor(cu * 419.66)));
+  const maxWorkerProcesses = 12 + Math.floor(2 * maxCu);
+  const sharedBuffersMb = Math.max(128, Math.floor((1023 + (1 + maxConnections + maxWorkerProcesses) * 256) / 1024));
+  const maintenanceKb = Math.max(Math.floor((memoryBytesOf(minCu) * 1024) / 63_963_136), 65_536);
+  // Both lock tables have room for (this x max_connections) locks and are touched at start. Twice what a stock
+  // Postgres has in all is enough; 64 for each of 839 connections would cost 10 ms of every wake and 8 MB.
+  const locksPerTransaction = Math.min(64, Math.max(16, Math.ceil(12_800 / maxConnections)));
+  return {
+    max_connections: maxConnections,
+    max_worker_processes: maxWorkerProcesses,
+    shared_buffers: sharedBuffersMb,
+    maintenance_work_mem: maintenanceKb,
+    max_locks_per_transaction: locksPerTransaction,
+    max_pred_locks_per_transaction: locksPerTransaction,
+    effective_cache_size: Math.round((memoryBytesOf(maxCu) * 0.75) / MIB),
+    // Zeroed at start; the automatic 4 MB costs 2 ms of every wake and 4 MB of memory.
+    wal_buffers: Math.min(16_384, Math.max(512, Math.round(maxCu * 512))),
+  };
+}
+
+const UNITS: Readonly<Record<string, string>> = {
+  shared_buffers: 'MB',
+  maintenance_work_mem: 'kB',
+  effective_cache_size: 'MB',
+  wal_buffers: 'kB',
+};
+
+/** Every setting of a compute, by name: what the platform decides, over what the user asked for, over defaults. */
+export function configSettings(options: ConfigFileOptions): Record<string, string> {
+  const sized = Object.entries(sizeSettings(options)).map(([name, value]) => [name, `${value}${UNITS[name] ?? ''}`]);
+  return {
+    ...Object.fromEntries(sized),
+    ...DEFAULTS,
+    ...usableSettings(options),
+    ...fixedSettings(options),
+  };
+}
+
+/** The text of postgresql.conf. */
+export function renderConfigFile(settings: Readonly<Record<string, string>>): string {
+  return Object.entries(settings)
+    .map(([name, value]) => `${name} = ${quoteValue(value)}\n`)
+    .join('');
+}
+
+/** Must a running Postgres be restarted to go from one set of settings to the other, or is a reload enough? */
+export function isRestartNeeded(
+  before: Readonly<Record<string, string>>,
+  after: Readonly<Record<string, string>>,
+): boolean {
+  const names = new Set([...Object.keys(before), ...Object.keys(after)]);
+  return [...names].some((name) => before[name] !== after[name] && NEEDS_RESTART.has(name));
+}
+
+const NEEDS_RESTART = new Set([
+  'max_connections',
+  'max_worker_processes',
+  'shared_buffers',
+  'max_locks_per_transaction',
+  'max_pred_locks_per_transaction',
+  'wal_buffers',
+  ...Object.entries(ALLOWED_SETTINGS).flatMap(([name, { applies }]) => (applies === 'restart' ? [name] : [])),
+]);
+
+/**
+ * Refuses settings of a user that are not on the list of harmless ones, or are malformed.
+ * @throws PlatformError INVALID_REQUEST that names the setting
+ */
+export function checkPgSettings(settings: Readonly<Record<string, string>>, pgVersion: number): void {
+  for (const [name, value] of Object.entries(settings)) {
+    const problem = problemOf(name.toLowerCase(), value, pgVersion);
+    if (problem) throw new PlatformError('INVALID_REQUEST', `Cannot use pg_settings: ${problem}`);
+  }
+}
+
+/** Those that may be used. A spec is checked when it comes; one from an older Tenantry must still start. */
+function usableSettings({ pgSettings, pgVersion }: ConfigFileOptions): Record<string, string> {
+  const lower = Object.entries(pgSettings).map(([name, value]) => [name.toLowerCase(), value] as const);
+  return Object.fromEntries(lower.filter(([name, value]) => !problemOf(name, value, pgVersion)));
+}
+
+function problemOf(name: string, value: unknown, pgVersion: number): string | undefined {
+  const allowed = Object.hasOwn(ALLOWED_SETTINGS, name) ? ALLOWED_SETTINGS[name] : undefined;
+  if (!allowed || (allowed.since ?? 0) > pgVersion) return `"${name.slice(0, 63)}" cannot be set`;
+  // oxlint-disable-next-line no-control-regex -- control characters are what it looks for
+  if (typeof value !== 'string' || value.length > 1000 || /[\u0000-\u001f]/.test(value)) {
+    return `the value of "${name}" is malformed`;
+  }
+  return VALUE_PATTERNS[allowed.type].test(value) ? undefined : `"${name}" takes ${TAKES[allowed.type]}`;
+}
+
+const VALUE_PATTERNS = {
+  boolean: /^(on|off|true|false|yes|no|0|1)$/i,
+  number: /^-?\d+(\.\d+)?\s*(B|kB|MB|GB|TB|us|ms|s|min|h|d)?$/,
+  text: /^[^\\]*$/,
+} as const;
+
+const TAKES = { boolean: 'on or off', number: 'a number, with a unit where it has one', text: 'text' } as const;
+
+/** What an endpoint gets unless its own settings say otherwise. */
+const DEFAULTS: Readonly<Record<string, string>> = {
+  idle_in_transaction_session_timeout: '5min',
+  client_connection_check_interval: '60s',
+  timezone: 'UTC',
+  default_text_search_config: 'pg_catalog.english',
+};
+
+/** What nobody may change: safety, isolation, and what lets an awake idle compute rest. */
+function fixedSettings({ pgVersion, maxCu, ...paths }: ConfigFileOptions): Record<string, string> {
+  return {
+    listen_addresses: '',
+    unix_socket_directories: paths.socketDirectory,
+    unix_socket_permissions: '0700',
+    hba_file: paths.hbaPath,
+    ident_file: paths.identPath,
+    password_encryption: 'scram-sha-256',
+    superuser_reserved_connections: '4',
+    fsync: 'on',
+    full_page_writes: 'on',
+    wal_level: 'replica',
+    max_wal_senders: '10',
+    max_replication_slots: '10',
+    // A tenant that forgets a replication slot must not fill the disk of all.
+    max_slot_wal_keep_size: '4GB',
+    wal_recycle: 'off',
+    wal_init_zero: 'off',
+    min_wal_size: '32MB',
+    max_wal_size: '1GB',
+    temp_file_limit: `${Math.max(20, Math.ceil(15 * maxCu))}GB`,
+    huge_pages: 'off',
+    jit: 'off',
+    // With it on, the postmaster would restart a crashed compute behind the host's back, again and again, and the
+    // host's table would not be the one place that knows what runs. Off, a crash ends the process: the host notes it
+    // and the next acquire starts it, with a pause between failures.
+    restart_after_crash: 'off',
+    // Standard error goes to a file of the host, which bounds it. LOG and up leaves out tenants' own ERRORs, and no
+    // statement text is ever logged: it may hold a password.
+    log_destination: 'stderr',
+    logging_collector: 'off',
+    log_timezone: 'UTC',
+    log_line_prefix: '%m [%p] ',
+    log_min_messages: 'log',
+    log_min_error_statement: 'panic',
+    log_min_duration_statement: '-1',
+    log_statement: 'none',
+    log_connections: 'off',
+    log_disconnections: 'off',
+    log_checkpoints: 'off',
+    log_autovacuum_min_duration: '-1',
+    ...(pgVersion >= 17 ? { allow_alter_system: 'off', summarize_wal: 'off' } : {}),
+    // One worker more for nothing but reads that are already in the page cache; sync keeps an idle compute smaller.
+    ...(pgVersion >= 18 ? { io_method: 'sync' } : {}),
+  };
+}
+
+/** A value as a quoted string of postgresql.conf. */
+function quoteValue(value: string): string {
+  return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
+}

@@ -1,0 +1,373 @@
+import { join } from 'node:path';
+import { ActivityMonitor } from '../compute/activity-monitor.ts';
+import { applyCatalogChange, findVerifier, readCatalog } from '../compute/catalog.ts';
+import { connectCompute, type ComputeConnection } from '../compute/connection.ts';
+import { boundLog } from '../compute/postgres-log.ts';
+import { adoptPostgres, spawnPostgres, type PostgresProcess, type ProcessEnd } from '../compute/postgres-process.ts';
+import type { ProcessIdentity } from '../compute/process-table.ts';
+import { makeRunDirectory, writeConfigFile, type RunDirectory } from '../compute/run-directory.ts';
+import { configSettings, renderConfigFile, type ConfigFileOptions } from '../compute/settings.ts';
+import { messageOf, PlatformError } from '../kernel/errors.ts';
+import { withDeadline } from '../kernel/wait.ts';
+import type { Volume } from '../storage/volume-store.ts';
+import type { EndpointDeps } from './endpoint.ts';
+import type { CatalogChange, ComputeAddress, EndpointReport, EndpointSpec } from './host.ts';
+import { shortOf, type RunRecord } from './run-records.ts';
+
+export interface RunnerOptions extends EndpointDeps {
+  readonly spec: EndpointSpec;
+  /** Catalog changes up to this one are applied already. */
+  readonly appliedSeq: number;
+}
+
+/** A Postgres that an earlier host process started. */
+export interface FoundCompute {
+  readonly record: RunRecord;
+  readonly identity: ProcessIdentity;
+  readonly volume: Volume;
+}
+
+export interface RunnerListener {
+  readonly ready: () => void;
+  /** Once, last: nothing runs any more. */
+  readonly ended: () => void;
+  /** The activity has been looked at just now. */
+  readonly polled: () => void;
+  readonly seen: (patch: Partial<Pick<EndpointReport, 'catalog' | 'catalogAppliedSeq' | 'logicalBytes'>>) => void;
+}
+
+/** Crash recovery of a busy database may take minutes; callers have deadlines of their own. */
+const START_MS = 600_000;
+/** The first sessions of a client that waited come before the platform's own. */
+const QUERY_MS = 10_000;
+
+/** One life of a compute, from the start, or the adoption, to the end of its last process. */
+export class ComputeRunner {
+  readonly #options: RunnerOptions;
+  readonly #record: RunRecord;
+  readonly #directory: RunDirectory;
+  readonly #ended = Promise.withResolvers<void>();
+  #listener: RunnerListener | undefined;
+  #settings: Readonly<Record<string, string>>;
+  #volume: Volume | undefined;
+  #process: PostgresProcess | undefined;
+  #monitor: ActivityMonitor | undefined;
+  #failure: PlatformError | undefined;
+  #isStopping = false;
+  #isDetached = false;
+  #sizedAtMs = 0;
+  #settled: Promise<void> | undefined;
+
+  private constructor(options: RunnerOptions, record: RunRecord) {
+    this.#options = options;
+    this.#record = record;
+    this.#settings = record.settings;
+    this.#directory = options.records.directoryOf(record.computeId);
+  }
+
+  static start(options: RunnerOptions): ComputeRunner {
+    const { spec, records } = options;
+    const { endpointId, volumeId, generation, minCu, maxCu } = spec;
+    const computeId = records.newComputeId();
+    const startedAt = new Date().toISOString();
+    const settings = configSettings({ ...spec, ...records.directoryOf(computeId) });
+    const record = { computeId, endpointId, volumeId, generation, minCu, maxCu, startedAt, settings };
+    const runner = new ComputeRunner(options, record);
+    void runner.#start().catch((error: unknown) => runner.#end(error));
+    return runner;
+  }
+
+  /** The caller calls `watch` next. */
+  static adopt(options: RunnerOptions, { record, identity, volume }: FoundCompute): ComputeRunner {
+    const runner = new ComputeRunner(options, record);
+    runner.#volume = volume;
+    options.slots.claimVolume(record.volumeId, record.endpointId);
+    runner.#setProcess(adoptPostgres({ identity, volume, logPath: runner.#logPath, watcher: options.watcher }));
+    // A host that died between the spawn and the cgroup left it outside.
+    runner.#placeInCgroup([identity.pid]);
+    return runner;
+  }
+
+  get computeId(): string {
+    return this.#record.computeId;
+  }
+
+  get startedAt(): string {
+    return this.#record.startedAt;
+  }
+
+  get minCu(): number {
+    return this.#record.minCu;
+  }
+
+  get maxCu(): number {
+    return this.#record.maxCu;
+  }
+
+  /** What usage is counted in: the size that the compute has for itself at all times. */
+  get cu(): number {
+    return this.#record.minCu;
+  }
+
+  get settings(): Readonly<Record<string, string>> {
+    return this.#settings;
+  }
+
+  get failure(): PlatformError | undefined {
+    return this.#failure;
+  }
+
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  get lastActiveAtMs(): number {
+    return this.#monitor?.lastActiveAt ?? Date.parse(this.#record.startedAt);
+  }
+
+  get lastActiveAt(): string {
+    return new Date(this.lastActiveAtMs).toISOString();
+  }
+
+  on(listener: RunnerListener): void {
+    this.#listener = listener;
+  }
+
+  isAlive(): boolean {
+    return this.#process?.isAlive() ?? false;
+  }
+
+  /** The address for a client; giving it counts as activity, so that it is not suspended before the client is there. */
+  touch(): ComputeAddress {
+    this.#monitor?.touch();
+    return { computeId: this.computeId, kind: 'unix', socketPath: this.#directory.socketPath };
+  }
+
+  /** Waits for a found process to be ready. */
+  watch(): void {
+    this.#settled = this.#becomeReady().catch(async (error: unknown) => await this.#abandon(error));
+  }
+
+  stop(): void {
+    this.#isStopping = true;
+    void this.#monitor?.close();
+    void this.#process?.stop().catch((error: unknown) => this.#logError(error, 'compute not stopped'));
+  }
+
+  configOptions(spec: EndpointSpec): ConfigFileOptions {
+    return { ...spec, ...this.#directory };
+  }
+
+  /** Gives a running Postgres other settings, none of which needs a restart. */
+  reload(settings: Readonly<Record<string, string>>): void {
+    const text = renderConfigFile(settings);
+    if (text === renderConfigFile(this.#settings)) return;
+    writeConfigFile(this.#directory, text, this.#volume?.owner ?? null);
+    this.#settings = settings;
+    this.#options.records.write({ ...this.#record, settings });
+    this.#process?.reload();
+  }
+
+  /** Applies changes in their order; stops at the first that is refused. */
+  async applyCatalog(changes: readonly CatalogChange[], appliedSeq: number): Promise<void> {
+    const pending = changes.filter(({ seq }) => seq > appliedSeq).sort((a, b) => a.seq - b.seq);
+    if (pending.length === 0) return;
+    const connection = await this.#connect();
+    try {
+      await this.#applyOn(connection, pending);
+    } finally {
+      await connection.end();
+    }
+  }
+
+  async findRoleVerifier(role: string): Promise<string | undefined> {
+    const connection = this.#monitor?.connection;
+    if (connection)
+      return await withDeadline('read the role', QUERY_MS, async () => await findVerifier(connection, role));
+    const own = await this.#connect();
+    try {
+      return await findVerifier(own, role);
+    } finally {
+      await own.end();
+    }
+  }
+
+  /** Slow duties: bounds the log, and reads the size of the databases if anything has happened in them. */
+  async tick(): Promise<void> {
+    boundLog(this.#logPath);
+    const connection = this.#monitor?.connection;
+    if (!connection || this.lastActiveAtMs <= this.#sizedAtMs) return;
+    try {
+      await withDeadline('read the size', QUERY_MS, async () => await this.#readSize(connection));
+    } catch (error) {
+      this.#logError(error, 'size of databases not read');
+    }
+  }
+
+  async detach(): Promise<void> {
+    this.#isDetached = true;
+    await this.#monitor?.close();
+  }
+
+  /** After the end, once it is written down. */
+  async cleanUp(): Promise<void> {
+    try {
+      await this.#options.cgroups?.remove(shortOf(this.computeId));
+    } catch (error) {
+      this.#logError(error, 'cgroup not removed');
+    }
+    await this.#options.records.remove(this.computeId);
+  }
+
+  async #start(): Promise<void> {
+    const { engines, volumes, slots, records, spec } = this.#options;
+    const [engine, volume] = await Promise.all([engines.get(spec.pgVersion), volumes.find(spec.volumeId)]);
+    if (!volume) throw new PlatformError('COMPUTE_START_FAILED', 'Cannot start the compute: its volume does not exist');
+    if (this.#isStopping) return this.#end(undefined);
+    slots.claimVolume(volume.volumeId, spec.endpointId);
+    this.#volume = volume;
+    makeRunDirectory(this.#directory, renderConfigFile(this.#settings), volume.owner);
+    records.write(this.#record);
+    boundLog(this.#logPath);
+    const process = await spawnPostgres({
+      engine,
+      volume,
+      runDirectory: this.#directory,
+      logPath: this.#logPath,
+      onSpawn: (pid) => this.#placeInCgroup([pid]),
+    });
+    this.#setProcess(process);
+    if (this.#isStopping) return await process.stop();
+    this.watch();
+  }
+
+  async #becomeReady(): Promise<void> {
+    await this.#process?.waitReady(START_MS);
+    const connection = await this.#applyAtStart();
+    if (this.#isStopping || this.#isDetached) return void connection?.end().catch(() => undefined);
+    if (!this.isAlive()) throw new PlatformError('COMPUTE_START_FAILED', 'Cannot start the compute: it ended at once');
+    this.#monitor = new ActivityMonitor({
+      connect: async () => await this.#connect(),
+      lastActiveAt: Date.now(),
+      onPoll: () => this.#listener?.polled(),
+      onCatalogChange: async (own) => await this.#readFacts(own),
+    });
+    this.#monitor.start(connection);
+    this.#listener?.ready();
+  }
+
+  /** A refused change must not keep a compute asleep: who ordered it gets the refusal from `applyCatalog`. */
+  async #applyAtStart(): Promise<ComputeConnection | undefined> {
+    const { spec, appliedSeq } = this.#options;
+    const pending = spec.catalogChanges.filter(({ seq }) => seq > appliedSeq).sort((a, b) => a.seq - b.seq);
+    if (pending.length === 0) return undefined;
+    const connection = await this.#connect();
+    try {
+      await this.#applyOn(connection, pending);
+    } catch (error) {
+      this.#logError(error, 'catalog change not applied at start');
+    }
+    return connection;
+  }
+
+  async #applyOn(connection: ComputeConnection, changes: readonly CatalogChange[]): Promise<void> {
+    const connect = async (database: string): Promise<ComputeConnection> => await this.#connect(database);
+    try {
+      for (const change of changes) {
+        await applyCatalogChange({ connection, connect }, change);
+        this.#listener?.seen({ catalogAppliedSeq: change.seq });
+      }
+    } finally {
+      this.#listener?.seen({ catalog: await readCatalog(connection) });
+    }
+  }
+
+  async #readFacts(connection: ComputeConnection): Promise<void> {
+    this.#listener?.seen({ catalog: await readCatalog(connection) });
+    await this.#readSize(connection);
+  }
+
+  async #readSize(connection: ComputeConnection): Promise<void> {
+    this.#sizedAtMs = Date.now();
+    const { rows } = await connection.query<[string]>({
+      rowMode: 'array',
+      text: 'SELECT sum(pg_database_size(oid)) FROM pg_database',
+    });
+    this.#listener?.seen({ logicalBytes: Number(rows[0]?.[0]) });
+  }
+
+  /** It did not become ready: what there is of it goes, and its end tells the rest. */
+  async #abandon(error: unknown): Promise<void> {
+    this.#noteFailure(error);
+    await this.#process?.stop().catch((stopError: unknown) => this.#logError(stopError, 'compute not stopped'));
+  }
+
+  #setProcess(process: PostgresProcess): void {
+    this.#process = process;
+    void process.ended.then(
+      async (end) => {
+        // A start that failed knows the reason better than the exit code does.
+        await this.#settled;
+        if (!this.#isStopping) this.#noteFailure(unexpectedEnd(end));
+        this.#end(undefined);
+      },
+      (error: unknown) => this.#end(error),
+    );
+  }
+
+  #end(error: unknown): void {
+    if (this.#isDetached) return;
+    if (error !== undefined) this.#noteFailure(error);
+    void this.#monitor?.close();
+    this.#options.slots.releaseVolume(this.#record.volumeId, this.#record.endpointId);
+    this.#listener?.ended();
+    this.#ended.resolve();
+  }
+
+  #noteFailure(error: unknown): void {
+    if (this.#failure) return;
+    if (!(error instanceof PlatformError)) this.#logError(error, 'compute start failed');
+    this.#failure =
+      error instanceof PlatformError
+        ? error
+        : new PlatformError(
+            'COMPUTE_START_FAILED',
+            'Cannot start the compute: a fault of the host; its log says which',
+            {
+              cause: error,
+            },
+          );
+  }
+
+  #placeInCgroup(pids: readonly number[]): void {
+    try {
+      this.#options.cgroups?.place(shortOf(this.computeId), this.#record, pids);
+    } catch (error) {
+      this.#logError(error, 'compute runs without cgroup');
+    }
+  }
+
+  async #connect(database?: string): Promise<ComputeConnection> {
+    const { socketDirectory } = this.#directory;
+    const password = this.#options.computeAdminPassword;
+    return await connectCompute({ socketDirectory, password, ...(database ? { database } : {}) });
+  }
+
+  get #logPath(): string {
+    return join(this.#options.computeLogsDir, `${this.#record.endpointId}.log`);
+  }
+
+  #logError(error: unknown, message: string): void {
+    const { endpointId, computeId } = this.#record;
+    this.#options.log.warn({ endpointId, computeId, error: messageOf(error) }, message);
+  }
+}
+
+function unexpectedEnd({ signal, exitCode }: ProcessEnd): PlatformError {
+  const how = signal
+    ? `killed by ${signal}`
+    : exitCode === null
+      ? 'while the host was not looking'
+      : `exit ${exitCode}`;
+  return new PlatformError('COMPUTE_START_FAILED', `Postgres ended unexpectedly (${how})`);
+}

@@ -1,0 +1,66 @@
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { EndpointId } from '@tenantry/contract/ids.ts';
+import { readFileIfExists, syncDirectory, writeFileAtomic } from '../kernel/atomic-file.ts';
+import type { EndpointReport, EndpointSpec } from './host.ts';
+
+/**
+ * What the host keeps of its endpoints, a directory each: `spec.json`, as control sent it, and `report.json`, the last
+ * report. A sleeping endpoint is these two files and a number in memory.
+ */
+export class EndpointStore {
+  readonly #path: string;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** Ids of all endpoints; removes what a crash left of a removal. */
+  async list(): Promise<EndpointId[]> {
+    await mkdir(this.#path, { recursive: true, mode: 0o700 });
+    const names = await readdir(this.#path);
+    for (const name of names.filter((n) => n.endsWith(REMOVED))) await this.#delete(name);
+    return names.filter((name): name is EndpointId => name.startsWith('ep-') && !name.endsWith(REMOVED));
+  }
+
+  async findSpec(endpointId: EndpointId): Promise<EndpointSpec | undefined> {
+    return await this.#read<EndpointSpec>(endpointId, SPEC);
+  }
+
+  async findReport(endpointId: EndpointId): Promise<EndpointReport | undefined> {
+    return await this.#read<EndpointReport>(endpointId, REPORT);
+  }
+
+  async writeSpec(spec: EndpointSpec): Promise<void> {
+    const directory = join(this.#path, spec.endpointId);
+    const isNew = (await mkdir(directory, { recursive: true, mode: 0o700 })) !== undefined;
+    await writeFileAtomic(join(directory, SPEC), JSON.stringify(spec));
+    if (isNew) await syncDirectory(this.#path);
+  }
+
+  async writeReport(report: EndpointReport): Promise<void> {
+    await writeFileAtomic(join(this.#path, report.endpointId, REPORT), JSON.stringify(report));
+  }
+
+  /** Forgets an endpoint: whole, or not at all. */
+  async remove(endpointId: EndpointId): Promise<void> {
+    const removed = `${endpointId}${REMOVED}`;
+    await rename(join(this.#path, endpointId), join(this.#path, removed)).catch(() => undefined);
+    await syncDirectory(this.#path);
+    await this.#delete(removed);
+  }
+
+  async #read<T>(endpointId: EndpointId, name: string): Promise<T | undefined> {
+    const text = await readFileIfExists(join(this.#path, endpointId, name));
+    return text === undefined ? undefined : (JSON.parse(text) as T);
+  }
+
+  async #delete(name: string): Promise<void> {
+    await rm(join(this.#path, name), { recursive: true, force: true });
+  }
+}
+
+const SPEC = 'spec.json';
+const REPORT = 'report.json';
+/** No endpoint id holds a dot. */
+const REMOVED = '.removed';

@@ -1,0 +1,174 @@
+import { Agent, request, type IncomingMessage } from 'node:http';
+import { createInterface } from 'node:readline';
+import { ERROR_CODES, type ErrorCode } from '@tenantry/contract/error-codes.ts';
+import type { EndpointId } from '@tenantry/contract/ids.ts';
+import { codeOf, PlatformError } from '../kernel/errors.ts';
+import { sleep } from '../kernel/wait.ts';
+import type {
+  ComputeAddress,
+  CreateVolume,
+  EndpointReport,
+  EndpointSpec,
+  Host,
+  HostInfo,
+  VolumeId,
+  VolumeUsage,
+} from './host.ts';
+import type { ErrorBody, HostMethod } from './host-protocol.ts';
+
+export interface HostClientOptions {
+  readonly socketPath: string;
+  /** How long a host that does not answer is tried again: one that restarts must look slow, not broken. */
+  readonly retryMs?: number;
+}
+
+const RETRY_MS = 15_000;
+const RETRY_PAUSE_MS = 50;
+const STREAM_PAUSE_MS = 500;
+
+/** The connection failed, not the call. All calls are idempotent, so each of these may be tried again. */
+const CONNECTION_CODES = new Set(['ECONNREFUSED', 'ENOENT', 'ECONNRESET', 'EPIPE', 'EAGAIN']);
+
+/**
+ * The host of this machine, seen from another process.
+ * @throws PlatformError HOST_UNAVAILABLE if it does not answer for `retryMs`; what the host throws comes through
+ */
+export class HostClient implements Host {
+  readonly #socketPath: string;
+  readonly #retryMs: number;
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY, maxFreeSockets: 64 });
+
+  constructor({ socketPath, retryMs = RETRY_MS }: HostClientOptions) {
+    this.#socketPath = socketPath;
+    this.#retryMs = retryMs;
+  }
+
+  async info(): Promise<HostInfo> {
+    return (await this.#call('info', [])) as HostInfo;
+  }
+
+  async createVolume(volume: CreateVolume): Promise<void> {
+    await this.#call('createVolume', [volume]);
+  }
+
+  async deleteVolume(volumeId: VolumeId): Promise<void> {
+    await this.#call('deleteVolume', [volumeId]);
+  }
+
+  async volumeUsage(volumeId: VolumeId): Promise<VolumeUsage> {
+    return (await this.#call('volumeUsage', [volumeId])) as VolumeUsage;
+  }
+
+  async applySpec(spec: EndpointSpec): Promise<void> {
+    await this.#call('applySpec', [spec]);
+  }
+
+  async removeEndpoint(endpointId: EndpointId): Promise<void> {
+    await this.#call('removeEndpoint', [endpointId]);
+  }
+
+  async acquire(endpointId: EndpointId, signal?: AbortSignal): Promise<ComputeAddress> {
+    return (await this.#call('acquire', [endpointId], signal)) as ComputeAddress;
+  }
+
+  async suspend(endpointId: EndpointId): Promise<void> {
+    await this.#call('suspend', [endpointId]);
+  }
+
+  async restart(endpointId: EndpointId): Promise<void> {
+    await this.#call('restart', [endpointId]);
+  }
+
+  async applyCatalog(endpointId: EndpointId, seq: number): Promise<void> {
+    await this.#call('applyCatalog', [endpointId, seq]);
+  }
+
+  async findRoleVerifier(endpointId: EndpointId, role: string): Promise<string | undefined> {
+    return ((await this.#call('findRoleVerifier', [endpointId, role])) as string | null) ?? undefined;
+  }
+
+  async acknowledgeRuns(computeIds: readonly string[]): Promise<void> {
+    await this.#call('acknowledgeRuns', [computeIds]);
+  }
+
+  /** Comes back by itself after the host was away, with all that it missed. */
+  async *reports(sinceVersion: number, signal: AbortSignal): AsyncGenerator<EndpointReport> {
+    let since = sinceVersion;
+    while (!signal.aborted) {
+      try {
+        const response = await this.#send('GET', `/reports?since=${since}`, undefined, signal);
+        for await (const line of createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY })) {
+          const report = JSON.parse(line) as EndpointReport;
+          since = report.version;
+          yield report;
+        }
+      } catch (error) {
+        if (!signal.aborted && !isConnectionError(error)) throw error;
+      }
+      await sleep(STREAM_PAUSE_MS, signal).catch(() => undefined);
+    }
+  }
+
+  /** Closes idle connections. */
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  async #call(method: HostMethod, args: readonly unknown[], signal?: AbortSignal): Promise<unknown> {
+    const body = JSON.stringify(args);
+    const deadlineAt = performance.now() + this.#retryMs;
+    for (;;) {
+      try {
+        const response = await this.#send('POST', `/${method}`, body, signal);
+        const answer: unknown = JSON.parse(await readText(response));
+        if (response.statusCode === 200) return answer;
+        const error = toPlatformError(answer as ErrorBody);
+        // The host that stops is followed by one that serves.
+        if (error.code !== 'SHUTTING_DOWN' || performance.now() > deadlineAt) throw error;
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (!isConnectionError(error)) throw error;
+        if (performance.now() > deadlineAt) {
+          throw new PlatformError('HOST_UNAVAILABLE', 'Cannot reach the host process: it does not answer', {
+            cause: error,
+          });
+        }
+      }
+      await sleep(RETRY_PAUSE_MS, signal);
+    }
+  }
+
+  async #send(
+    method: 'GET' | 'POST',
+    path: string,
+    body: string | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<IncomingMessage> {
+    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+    const sent = request({
+      socketPath: this.#socketPath,
+      method,
+      path,
+      agent: this.#agent,
+      ...(signal ? { signal } : {}),
+      ...(body === undefined ? {} : { headers: { 'content-length': Buffer.byteLength(body) } }),
+    });
+    sent.once('response', resolve);
+    sent.once('error', reject);
+    sent.end(body);
+    return await promise;
+  }
+}
+
+async function readText(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of response as AsyncIterable<Buffer>) chunks.push(chunk);
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+const isConnectionError = (error: unknown): boolean => CONNECTION_CODES.has(codeOf(error) ?? '');
+
+function toPlatformError({ code, message, details }: ErrorBody): PlatformError {
+  const known = Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'INTERNAL';
+  return new PlatformError(known, message, { details });
+}

@@ -1,0 +1,325 @@
+import { mkdirSync, realpathSync } from 'node:fs';
+import { totalmem } from 'node:os';
+import { join } from 'node:path';
+import type { EndpointId, ProjectId } from '@tenantry/contract/ids.ts';
+import { openCgroups, type CgroupTree } from '../compute/cgroup.ts';
+import { ProcessWatcher } from '../compute/process-watcher.ts';
+import { checkPgSettings } from '../compute/settings.ts';
+import type { EngineStore } from '../engines/engine.ts';
+import { isNoSpace, messageOf, PlatformError } from '../kernel/errors.ts';
+import type { Log } from '../kernel/log.ts';
+import type { Secret } from '../kernel/secret.ts';
+import type { FileOwner, VolumeStore } from '../storage/volume-store.ts';
+import { AwakeSlots } from './awake-slots.ts';
+import { Endpoint, type EndpointDeps } from './endpoint.ts';
+import { EndpointStore } from './endpoint-store.ts';
+import type {
+  ComputeAddress,
+  CreateVolume,
+  EndpointReport,
+  EndpointSpec,
+  Host,
+  HostInfo,
+  VolumeId,
+  VolumeUsage,
+} from './host.ts';
+import { ProjectUids } from './project-uids.ts';
+import { recoverComputes } from './recover-computes.ts';
+import { ReportFeed } from './report-feed.ts';
+import { RunRecords } from './run-records.ts';
+
+export interface LocalHostOptions {
+  readonly hostId: string;
+  /** Absolute. `endpoints/` and `uids/` below it are ours. */
+  readonly hostDir: string;
+  /** Short absolute path for sockets and what does not outlive a boot. */
+  readonly runDir: string;
+  readonly logsDir: string;
+  readonly isRoot: boolean;
+  /** As root, project n runs as OS user `uidBase + 1 + n`. */
+  readonly uidBase: number;
+  readonly computeAdminPassword: Secret;
+  readonly volumes: VolumeStore;
+  readonly engines: EngineStore;
+  /** Null: from the memory of this machine. */
+  readonly computesAwakeMax: number | null;
+  readonly log: Log;
+}
+
+/** `Host` with what its own process needs beside it. */
+export interface LocalHost extends Host {
+  /** Suspends all computes, at most a few at a time, and takes no more calls. */
+  stopAll(): Promise<void>;
+  /** Lets go of all computes and leaves them running for the next host process. */
+  detach(): Promise<void>;
+}
+
+const TICK_MS = 30_000;
+/** An endpoint that is at rest leaves the memory within this. */
+const UNLOAD_MS = 5000;
+/** What an awake compute takes, with sessions in it; only for the default of how many may be awake. */
+const COMPUTE_BYTES = 48 * 1024 ** 2;
+const PARALLEL_STOPS = 8;
+
+/**
+ * The host of this machine. Finds the computes that an earlier process left running, before it takes calls.
+ */
+export async function createLocalHost(options: LocalHostOptions): Promise<LocalHost> {
+  const host = new LocalHostProcess(options);
+  await host.recover();
+  return host;
+}
+
+class LocalHostProcess implements LocalHost {
+  readonly #options: LocalHostOptions;
+  readonly #deps: EndpointDeps;
+  readonly #uids: ProjectUids;
+  readonly #loaded = new Map<EndpointId, Endpoint>();
+  readonly #loading = new Map<EndpointId, Promise<Endpoint>>();
+  readonly #timers: NodeJS.Timeout[] = [];
+  #isStopping = false;
+
+  constructor(options: LocalHostOptions) {
+    const { hostDir, runDir, logsDir, computesAwakeMax } = options;
+    const computeLogsDir = join(logsDir, 'computes');
+    mkdirSync(computeLogsDir, { recursive: true, mode: 0o700 });
+    mkdirSync(runDir, { recursive: true, mode: 0o711 });
+    mkdirSync(hostDir, { recursive: true, mode: 0o711 });
+    this.#options = options;
+    this.#uids = new ProjectUids(join(hostDir, 'uids'));
+    this.#deps = {
+      ...options,
+      computeLogsDir,
+      store: new EndpointStore(join(hostDir, 'endpoints')),
+      feed: new ReportFeed(),
+      runOwners: new Map(),
+      records: new RunRecords(runDir),
+      slots: new AwakeSlots(computesAwakeMax ?? Math.max(8, Math.floor((totalmem() * 0.75) / COMPUTE_BYTES))),
+      watcher: new ProcessWatcher(),
+      cgroups: openHostCgroups(options),
+    };
+  }
+
+  async recover(): Promise<void> {
+    await this.#uids.load();
+    const { feed, store, runOwners } = this.#deps;
+    const unclosed = new Set<EndpointId>();
+    const versions: [EndpointId, number][] = [];
+    for (const endpointId of await store.list()) {
+      const report = await store.findReport(endpointId);
+      versions.push([endpointId, report?.version ?? 0]);
+      for (const { computeId } of report?.runs ?? []) runOwners.set(computeId, endpointId);
+      if (report && (report.state !== 'idle' || report.runs.some((run) => !run.ended))) unclosed.add(endpointId);
+    }
+    feed.load(versions, Date.now());
+    await recoverComputes({ deps: this.#deps, unclosed, load: async (id) => await this.#find(id) });
+    this.#timers.push(setInterval(() => void this.#tick(), TICK_MS).unref());
+    this.#timers.push(setInterval(() => this.#unload(), UNLOAD_MS).unref());
+  }
+
+  async info(): Promise<HostInfo> {
+    const { hostId, engines, volumes, isRoot } = this.#options;
+    const { backend } = volumes;
+    const cgroups = this.#deps.cgroups?.version ?? 'none';
+    return {
+      hostId,
+      engines: (await engines.list()).map(({ pgVersion, fullVersion, source }) => ({ pgVersion, fullVersion, source })),
+      storage: {
+        backend: backend.name,
+        location: backend.location,
+        capabilities: backend.capabilities,
+        advice: backend.advice,
+      },
+      isolation: { osUsers: isRoot, cgroups, advice: isolationAdvice(isRoot, cgroups) },
+      computesAwake: this.#deps.slots.count,
+      computesAwakeMax: this.#deps.slots.max,
+    };
+  }
+
+  async createVolume({ volumeId, projectId, pgVersion }: CreateVolume): Promise<void> {
+    this.#assertServing();
+    const { engines, volumes } = this.#options;
+    try {
+      const engine = await engines.get(pgVersion);
+      await volumes.create({ volumeId, engine, owner: await this.#ownerOf(projectId) });
+    } catch (error) {
+      throw isNoSpace(error) && !(error instanceof PlatformError)
+        ? new PlatformError('NO_SPACE', 'Cannot create the volume: the disk is full', { cause: error })
+        : error;
+    }
+  }
+
+  async deleteVolume(volumeId: VolumeId): Promise<void> {
+    if (this.#deps.slots.isClaimed(volumeId)) {
+      throw new PlatformError('CONFLICT', 'Cannot delete the volume: a compute uses it; remove its endpoint first');
+    }
+    await this.#options.volumes.delete(volumeId);
+  }
+
+  async volumeUsage(volumeId: VolumeId): Promise<VolumeUsage> {
+    return await this.#options.volumes.usage(volumeId);
+  }
+
+  async applySpec(spec: EndpointSpec): Promise<void> {
+    this.#assertServing();
+    checkPgSettings(spec.pgSettings, spec.pgVersion);
+    if (this.#deps.feed.has(spec.endpointId)) {
+      return await (await this.#get(spec.endpointId)).applySpec(spec);
+    }
+    await this.#deps.store.writeSpec(spec);
+    const report = newReport(spec, this.#deps.feed.nextVersion(spec.endpointId));
+    await this.#deps.store.writeReport(report);
+  }
+
+  async removeEndpoint(endpointId: EndpointId): Promise<void> {
+    const { feed, store } = this.#deps;
+    if (!feed.has(endpointId)) return;
+    const endpoint = await this.#get(endpointId);
+    await endpoint.shutDown(new PlatformError('NOT_FOUND', 'Cannot start the compute: the endpoint has been removed'));
+    feed.remove(endpointId);
+    this.#loaded.delete(endpointId);
+    await store.remove(endpointId);
+  }
+
+  async acquire(endpointId: EndpointId, signal?: AbortSignal): Promise<ComputeAddress> {
+    this.#assertServing();
+    const endpoint = this.#loaded.get(endpointId) ?? (await this.#get(endpointId));
+    return await endpoint.acquire(signal);
+  }
+
+  async suspend(endpointId: EndpointId): Promise<void> {
+    await (await this.#get(endpointId)).suspend();
+  }
+
+  async restart(endpointId: EndpointId): Promise<void> {
+    this.#assertServing();
+    await (await this.#get(endpointId)).restart();
+  }
+
+  async applyCatalog(endpointId: EndpointId, seq: number): Promise<void> {
+    this.#assertServing();
+    await (await this.#get(endpointId)).applyCatalog(seq);
+  }
+
+  async findRoleVerifier(endpointId: EndpointId, role: string): Promise<string | undefined> {
+    return await this.#loaded.get(endpointId)?.findRoleVerifier(role);
+  }
+
+  reports(sinceVersion: number, signal: AbortSignal): AsyncIterable<EndpointReport> {
+    return this.#deps.feed.read(sinceVersion, signal, async (endpointId) => {
+      const loaded = this.#loaded.get(endpointId);
+      return loaded ? loaded.report : await this.#deps.store.findReport(endpointId);
+    });
+  }
+
+  async acknowledgeRuns(computeIds: readonly string[]): Promise<void> {
+    const ids = new Set(computeIds);
+    for (const computeId of ids) {
+      const endpointId = this.#deps.runOwners.get(computeId);
+      if (endpointId) (await this.#find(endpointId))?.acknowledgeRuns(ids);
+    }
+  }
+
+  async stopAll(): Promise<void> {
+    this.#stopTimers();
+    const reason = new PlatformError('SHUTTING_DOWN', 'Cannot start the compute: the host is stopping');
+    const rest = [...this.#loaded.values()];
+    const stopNext = async (): Promise<void> => {
+      for (let endpoint = rest.pop(); endpoint; endpoint = rest.pop()) await endpoint.shutDown(reason);
+    };
+    await Promise.all(Array.from({ length: PARALLEL_STOPS }, stopNext));
+    this.#deps.watcher.close();
+  }
+
+  async detach(): Promise<void> {
+    this.#stopTimers();
+    await Promise.all([...this.#loaded.values()].map(async (endpoint) => await endpoint.detach()));
+    this.#deps.watcher.close();
+  }
+
+  #stopTimers(): void {
+    this.#isStopping = true;
+    for (const timer of this.#timers) clearInterval(timer);
+  }
+
+  #assertServing(): void {
+    if (this.#isStopping) throw new PlatformError('SHUTTING_DOWN', 'Cannot serve: the host is stopping');
+  }
+
+  async #ownerOf(projectId: ProjectId): Promise<FileOwner | null> {
+    if (!this.#options.isRoot) return null;
+    const uid = this.#options.uidBase + 1 + (await this.#uids.ensure(projectId));
+    return { uid, gid: uid };
+  }
+
+  async #get(endpointId: EndpointId): Promise<Endpoint> {
+    const endpoint = await this.#find(endpointId);
+    if (!endpoint) throw new PlatformError('NOT_FOUND', 'Cannot find the endpoint: this host does not have it');
+    return endpoint;
+  }
+
+  /** The endpoint, loaded from the disk by the first who asks. */
+  async #find(endpointId: EndpointId): Promise<Endpoint | undefined> {
+    const loaded = this.#loaded.get(endpointId);
+    if (loaded) return loaded;
+    if (!this.#deps.feed.has(endpointId)) return undefined;
+    const present = this.#loading.get(endpointId);
+    if (present) return await present;
+    const loading = this.#load(endpointId).finally(() => this.#loading.delete(endpointId));
+    this.#loading.set(endpointId, loading);
+    return await loading;
+  }
+
+  async #load(endpointId: EndpointId): Promise<Endpoint> {
+    const { store, feed } = this.#deps;
+    const [spec, report] = await Promise.all([store.findSpec(endpointId), store.findReport(endpointId)]);
+    if (!spec) throw new PlatformError('NOT_FOUND', 'Cannot find the endpoint: it is being removed');
+    const endpoint = new Endpoint(this.#deps, spec, report ?? newReport(spec, feed.nextVersion(endpointId)));
+    this.#loaded.set(endpointId, endpoint);
+    return endpoint;
+  }
+
+  async #tick(): Promise<void> {
+    for (const endpoint of this.#loaded.values()) {
+      await endpoint.tick().catch((error: unknown) => {
+        this.#options.log.error({ endpointId: endpoint.id, error: messageOf(error) }, 'slow duties failed');
+      });
+    }
+  }
+
+  #unload(): void {
+    for (const [endpointId, endpoint] of this.#loaded) if (endpoint.isAtRest) this.#loaded.delete(endpointId);
+  }
+}
+
+function newReport(spec: EndpointSpec, version: number): EndpointReport {
+  return {
+    endpointId: spec.endpointId,
+    version,
+    generation: spec.generation,
+    state: 'idle',
+    startedAt: null,
+    suspendedAt: null,
+    lastActiveAt: null,
+    failure: null,
+    catalogAppliedSeq: 0,
+    catalog: null,
+    logicalBytes: null,
+    runs: [],
+  };
+}
+
+/** Only root may give limits; the group is named by the run directory, which is one per installation. */
+function openHostCgroups({ isRoot, runDir }: LocalHostOptions): CgroupTree | undefined {
+  if (!isRoot) return undefined;
+  const name = realpathSync(runDir)
+    .replaceAll(/[^A-Za-z0-9]+/g, '-')
+    .replace(/^-/, '');
+  return openCgroups({ groupName: `tenantry-${name}` });
+}
+
+function isolationAdvice(isRoot: boolean, cgroups: string): string | null {
+  if (!isRoot) return 'Run Tenantry as root: each project gets an OS user and each compute a cgroup of its own.';
+  if (cgroups === 'none') return 'Give Tenantry writable cgroups: computes then have CPU and memory limits.';
+  return null;
+}
