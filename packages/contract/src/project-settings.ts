@@ -7,7 +7,7 @@ import {
 } from './endpoint.ts';
 import { count, flag, only, requestObject, responseObject, text, Type, type Static } from './schema.ts';
 
-const ALLOWED_IPS_MAX = 500;
+const ALLOWED_IPS_MAX = 1000;
 
 const maintenanceWindow = {
   weekdays: Type.Array(Type.Integer({ minimum: 1, maximum: 7 }), { maxItems: 7, description: '1 is Monday.' }),

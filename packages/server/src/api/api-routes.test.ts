@@ -211,7 +211,7 @@ test("the operator's regions are listed, the first is the default, and others ar
   });
   expect((await api.call('POST', '/projects', { project: { region_id: 'aws-us-east-2' } })).body).toMatchObject({
     code: 'INVALID_REQUEST',
-    message: 'Cannot accept the field project.region_id: it takes one of eu-1, us-1',
+    message: 'Cannot accept project.region_id: it takes one of eu-1, us-1',
   });
 });
 

@@ -90,29 +90,29 @@ describe('bodies', () => {
       post(JSON.stringify({ project: { name: 'x'.repeat(1024 * 1024) } })),
       'Cannot read the request: the body is larger than 1 MiB',
     ],
-    ['an empty body', post(''), 'Cannot accept the request: the field project is missing'],
-    ['null', post('null'), 'Cannot accept the request: the field project is missing'],
+    ['an empty body', post(''), 'Cannot accept the request: project is missing'],
+    ['null', post('null'), 'Cannot accept the request: project is missing'],
     ['a list', post('[]'), 'Cannot accept the body: it takes an object'],
     ['a wrong type', post('{"project":{"pg_version":"17"}}'), /pg_version: it takes a whole number from 1 on$/.source],
-    ['a null', post('{"project":{"name":null}}'), 'Cannot accept the field project.name: it takes text of 1 to 256'],
-    ['an empty name', post('{"project":{"name":""}}'), 'Cannot accept the field project.name: it takes text of 1'],
+    ['a null', post('{"project":{"name":null}}'), 'Cannot accept project.name: it takes text of 1 to 256'],
+    ['an empty name', post('{"project":{"name":""}}'), 'Cannot accept project.name: it takes text of 1'],
     [
       'an over-long name',
       post(JSON.stringify({ project: { name: 'x'.repeat(257) } })),
-      'Cannot accept the field project.name: it takes text of 1 to 256',
+      'Cannot accept project.name: it takes text of 1 to 256',
     ],
-    ['an unknown field', post('{"project":{"nmae":"x"}}'), 'Cannot accept the field project.nmae: it is not one of'],
+    ['an unknown field', post('{"project":{"nmae":"x"}}'), 'Cannot accept project.nmae: it is not one of'],
     [
       'a quota, while quotas are not enforced',
       post('{"project":{"settings":{"quota":{"active_time_seconds":1}}}}'),
-      'Cannot accept the field project.settings.quota.active_time_seconds: it takes only 0: quotas are not enforced yet',
+      'Cannot accept project.settings.quota.active_time_seconds: it takes only 0: quotas are not enforced yet',
     ],
     [
       'sizes in both places',
       post('{"project":{"autoscaling_limit_max_cu":1,"default_endpoint_settings":{}}}'),
       'Cannot accept autoscaling limits both in project and in project.default_endpoint_settings',
     ],
-    ['a region that is no id', post('{"project":{"region_id":"AWS us"}}'), 'Cannot accept the field project.region_id'],
+    ['a region that is no id', post('{"project":{"region_id":"AWS us"}}'), 'Cannot accept project.region_id'],
   ])('%s: 400', async (_what, request, message) => {
     const [status, code, text] = await refusalOf(request);
     expect([status, code]).toEqual([400, 'INVALID_REQUEST']);
@@ -143,7 +143,7 @@ describe('bodies', () => {
     const response = await api.server.app.inject({ method: 'POST', url, headers: AUTH, ...extra });
     expect(response.statusCode).toBe(200);
     const refused = { method: 'POST', url, headers: AUTH, payload: { force: true } } as const;
-    expect((await refusalOf(refused))[2]).toBe('Cannot accept the field force: no field is known here');
+    expect((await refusalOf(refused))[2]).toBe('Cannot accept force: no field is known here');
   });
 });
 

@@ -91,7 +91,7 @@ const NAME_LENGTH_SHOWN_MAX = 100;
 function nameOf(part: Part, path: readonly string[]): string {
   if (path.length === 0) return part === 'body' ? 'the body' : 'the request';
   const name = path.join('.').slice(0, NAME_LENGTH_SHOWN_MAX);
-  if (part === 'body') return `the field ${name}`;
+  if (part === 'body') return name;
   return part === 'querystring' ? `the query parameter ${name}` : `${name} in the path`;
 }
 

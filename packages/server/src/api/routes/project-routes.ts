@@ -109,7 +109,7 @@ function toRegionId(wanted: string | undefined, regions: readonly string[]): str
   if (wanted !== undefined && regions.length > 0 && !regions.includes(wanted)) {
     throw new PlatformError(
       'INVALID_REQUEST',
-      `Cannot accept the field project.region_id: it takes one of ${regions.join(', ')}`,
+      `Cannot accept project.region_id: it takes one of ${regions.join(', ')}`,
     );
   }
   return wanted ?? regions[0];
