@@ -1,0 +1,15 @@
+import { benchLifecycle } from './lifecycle.ts';
+
+/** `npm run bench -- NAME [flags]`: one JSON object per case on standard output, progress on standard error. */
+const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
+  lifecycle: benchLifecycle,
+};
+
+const [name = '', ...args] = process.argv.slice(2);
+const bench = BENCHES[name];
+if (bench) {
+  await bench(args);
+} else {
+  process.stderr.write(`Usage: npm run bench -- NAME [flags]; NAME is one of: ${Object.keys(BENCHES).join(', ')}\n`);
+  process.exitCode = 1;
+}
