@@ -35,7 +35,10 @@ export interface Tables {
   directory_epoch: DirectoryEpochTable;
 }
 
+/** Filled by the database where an insert leaves it out, or null then. */
 export type Timestamp = ColumnType<Date, Date | string | undefined, Date | string>;
+/** An insert must give it. */
+export type GivenTimestamp = ColumnType<Date, Date | string, Date | string>;
 
 export interface OperationsTable {
   id: string;
@@ -208,8 +211,8 @@ export interface ComputeRunsTable {
   branch_id: string;
   endpoint_id: string;
   cu: number;
-  started_at: Timestamp;
-  until: Timestamp;
+  started_at: GivenTimestamp;
+  until: GivenTimestamp;
   ended: boolean;
 }
 

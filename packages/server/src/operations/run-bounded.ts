@@ -30,22 +30,22 @@ export async function runBounded<T>(
   const signal = AbortSignal.any([outer, deadline.signal]);
   const aborted = (): Bounded<T> => (outer.aborted ? { kind: 'stopped' } : { kind: 'threw', error: overdue });
   const ended = settle(work, signal).then((result) => (result.kind === 'threw' && signal.aborted ? aborted() : result));
+  const { promise: hung, resolve } = Promise.withResolvers<Bounded<T>>();
+  let graceTimer: NodeJS.Timeout | undefined;
+  const onAbort = (): void => {
+    graceTimer = setTimeout(() => {
+      log.error('step ignores its abort signal and is left behind');
+      resolve(aborted());
+    }, ABORT_GRACE_MS);
+  };
+  if (signal.aborted) onAbort();
+  else signal.addEventListener('abort', onAbort);
   try {
-    const { promise: hung, resolve } = Promise.withResolvers<Bounded<T>>();
-    let graceTimer: NodeJS.Timeout | undefined;
-    const onAbort = (): void => {
-      graceTimer = setTimeout(() => {
-        log.error('step ignores its abort signal and is left behind');
-        resolve(aborted());
-      }, ABORT_GRACE_MS);
-    };
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort, { once: true });
-    const result = await Promise.race([ended, hung]);
-    clearTimeout(graceTimer);
-    return result;
+    return await Promise.race([ended, hung]);
   } finally {
     clearTimeout(timer);
+    clearTimeout(graceTimer);
+    signal.removeEventListener('abort', onAbort);
   }
 }
 
