@@ -1,0 +1,142 @@
+import { sql, type Kysely, type Selectable, type Transaction } from 'kysely';
+import type { BranchId, EndpointId } from '@tenantry/contract/ids.ts';
+import type { EndpointsTable, Tables } from '../../metadata/tables.ts';
+import type { ComputeState } from '../../host/host.ts';
+import { toHostname } from '../projects/connection-uri.ts';
+import type { Endpoint } from '../platform.ts';
+import { toStateView } from './endpoint-state.ts';
+
+type Row = Selectable<EndpointsTable> & { readonly region_id: string };
+
+interface EndpointFilter {
+  readonly projectId: string;
+  readonly branchId?: string | undefined;
+  readonly endpointId?: string;
+}
+
+const select = (db: Kysely<Tables>) =>
+  db
+    .selectFrom('endpoints')
+    .innerJoin('projects', 'projects.id', 'endpoints.project_id')
+    .selectAll('endpoints')
+    .select('projects.region_id');
+
+/** Oldest first. @param domain endpoints are named under it */
+export async function listEndpointRows(
+  db: Kysely<Tables>,
+  { projectId, branchId, endpointId }: EndpointFilter,
+  domain: string,
+): Promise<readonly Endpoint[]> {
+  let query = select(db).where('endpoints.project_id', '=', projectId);
+  if (branchId !== undefined) query = query.where('endpoints.branch_id', '=', branchId);
+  if (endpointId !== undefined) query = query.where('endpoints.id', '=', endpointId);
+  const rows = await query.orderBy('endpoints.created_at').orderBy('endpoints.id').execute();
+  return rows.map((row) => toEndpoint(row, domain));
+}
+
+export interface NewEndpoint {
+  readonly id: EndpointId;
+  readonly projectId: string;
+  readonly branchId: BranchId;
+  readonly minCu: number;
+  readonly maxCu: number;
+  readonly suspendTimeoutSeconds: number;
+  readonly pgSettings: Readonly<Record<string, string>>;
+}
+
+export async function insertEndpoint(tx: Transaction<Tables>, endpoint: NewEndpoint): Promise<void> {
+  await tx
+    .insertInto('endpoints')
+    .values({
+      id: endpoint.id,
+      project_id: endpoint.projectId,
+      branch_id: endpoint.branchId,
+      type: 'read_write',
+      min_cu: endpoint.minCu,
+      max_cu: endpoint.maxCu,
+      suspend_timeout_seconds: endpoint.suspendTimeoutSeconds,
+      pg_settings: JSON.stringify(endpoint.pgSettings),
+    })
+    .execute();
+}
+
+/** The host must be told anew. Part of the transaction that changes what it is told. */
+export async function raiseGeneration(tx: Transaction<Tables>, endpointIds: readonly string[]): Promise<void> {
+  await sql`update endpoints set generation = generation + 1 where id = any(${endpointIds})`.execute(tx);
+}
+
+export async function findReadWriteEndpointId(db: Kysely<Tables>, branchId: string): Promise<string | undefined> {
+  const row = await db
+    .selectFrom('endpoints')
+    .select('id')
+    .where('branch_id', '=', branchId)
+    .where('type', '=', 'read_write')
+    .executeTakeFirst();
+  return row?.id;
+}
+
+export async function listEndpointIds(
+  db: Kysely<Tables>,
+  { projectId, branchId }: { readonly projectId?: string; readonly branchId?: string },
+): Promise<readonly string[]> {
+  let query = db.selectFrom('endpoints').select('id').orderBy('id');
+  if (projectId !== undefined) query = query.where('project_id', '=', projectId);
+  if (branchId !== undefined) query = query.where('branch_id', '=', branchId);
+  return (await query.execute()).map((row) => row.id);
+}
+
+/** Of branches whose volume exists, in the order of ids. */
+export async function listReadyEndpointIds(
+  db: Kysely<Tables>,
+  afterId: string,
+  limit: number,
+): Promise<readonly string[]> {
+  const rows = await db
+    .selectFrom('endpoints')
+    .innerJoin('branches', 'branches.id', 'endpoints.branch_id')
+    .innerJoin('projects', 'projects.id', 'endpoints.project_id')
+    .select('endpoints.id')
+    .where('branches.state', '!=', 'init')
+    .where('projects.deleted_at', 'is', null)
+    .where('endpoints.id', '>', afterId)
+    .orderBy('endpoints.id')
+    .limit(limit)
+    .execute();
+  return rows.map((row) => row.id);
+}
+
+/** What the host last reported; undefined if there is no such endpoint. Null: it has not reported yet. */
+export async function findComputeState(
+  db: Kysely<Tables>,
+  endpointId: string,
+): Promise<{ readonly state: ComputeState | null } | undefined> {
+  const row = await db.selectFrom('endpoints').select('compute_state').where('id', '=', endpointId).executeTakeFirst();
+  return row && { state: row.compute_state };
+}
+
+function toEndpoint(row: Row, domain: string): Endpoint {
+  const id = row.id as EndpointId;
+  return {
+    id,
+    branchId: row.branch_id as BranchId,
+    projectId: row.project_id,
+    name: row.name,
+    type: row.type,
+    hostname: toHostname(domain, id),
+    regionId: row.region_id,
+    minCu: row.min_cu,
+    maxCu: row.max_cu,
+    suspendTimeoutSeconds: row.suspend_timeout_seconds,
+    disabled: row.disabled,
+    poolerEnabled: row.pooler_enabled,
+    pgSettings: row.pg_settings,
+    ...toStateView(row.compute_state, row.started_at),
+    computeReleaseVersion: null,
+    creationSource: 'console',
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+    startedAt: row.started_at,
+    suspendedAt: row.suspended_at,
+    lastActiveAt: row.last_active_at,
+  };
+}

@@ -1,0 +1,40 @@
+import type { EndpointReport } from '../../host/host.ts';
+import { lockBranch } from '../catalog/catalog-change-rows.ts';
+import { settleApplied } from '../catalog/settle-changes.ts';
+import { transact, type Work } from '../command/transact.ts';
+import type { PlatformDeps } from '../context.ts';
+import { setLogicalBytes } from '../branches/branch-rows.ts';
+import { findEndpointOwner } from '../directory/directory-rows.ts';
+import { storeReportedState } from '../endpoints/reported-state.ts';
+import { storeComputeRuns, type RunOwner } from '../usage/usage-rows.ts';
+import { syncCatalog } from './sync-catalog.ts';
+
+/**
+ * Stores what a host sees of an endpoint, and acknowledges the usage in it. Level and not edge: a report may come
+ * again, late or never; the newest one says all. Usage of an endpoint that is deleted by now still counts.
+ * @returns false if no such endpoint ever was
+ */
+export async function ingestReport(deps: PlatformDeps, report: EndpointReport): Promise<boolean> {
+  const isKnown = await transact(deps, async (work) => {
+    const owner = await findEndpointOwner(work.tx, report.endpointId);
+    if (!owner) return false;
+    await storeComputeRuns(work.tx, owner, report.runs);
+    // The branch's row is locked before the endpoint's, as commands do.
+    if ((await lockBranch(work.tx, owner.branchId)) && (await storeReportedState(work.tx, report))) {
+      await storeSeen(work, owner, report);
+    }
+    return true;
+  });
+  if (!isKnown) return false;
+  deps.reported.notify();
+  const endedIds = report.runs.filter((run) => run.ended).map((run) => run.computeId);
+  if (endedIds.length > 0) await deps.host.acknowledgeRuns(endedIds);
+  return true;
+}
+
+async function storeSeen(work: Work, { branchId }: RunOwner, report: EndpointReport): Promise<void> {
+  const { catalogAppliedSeq: appliedSeq, catalog, logicalBytes } = report;
+  await settleApplied(work, branchId, appliedSeq);
+  if (catalog) await syncCatalog(work, { branchId, catalog, appliedSeq });
+  if (logicalBytes !== null) await setLogicalBytes(work.tx, branchId, logicalBytes);
+}

@@ -1,0 +1,314 @@
+import { randomUUID } from 'node:crypto';
+import type { EndpointId } from '@tenantry/contract/ids.ts';
+import { must } from '../../kernel/assert.ts';
+import { PlatformError } from '../../kernel/errors.ts';
+import type {
+  CatalogChange,
+  ComputeAddress,
+  ComputeRun,
+  ComputeState,
+  CreateVolume,
+  EndpointReport,
+  EndpointSpec,
+  Host,
+  HostInfo,
+  SeenCatalog,
+  VolumeId,
+} from '../../host/host.ts';
+import { Notifier } from '../notifier.ts';
+
+type Method = Exclude<keyof Host, 'reports'>;
+
+/** Failures that a test asks for. */
+export interface FakeHostFaults {
+  /** The next calls of a method fail with these, in order; then it works again. */
+  readonly next: Map<Method, PlatformError[]>;
+  /** Every call fails, and reports break off: the host process is away. */
+  isUnavailable: boolean;
+  /** Before each call. */
+  delayMs: number;
+  /** Catalog changes that Postgres refuses: the message, or undefined. */
+  refuse: (change: CatalogChange) => string | undefined;
+}
+
+interface FakeEndpoint {
+  spec: EndpointSpec;
+  state: ComputeState;
+  run: ComputeRun | null;
+  runs: ComputeRun[];
+  startedAt: string | null;
+  suspendedAt: string | null;
+  appliedSeq: number;
+  roles: Map<string, string | null>;
+  databases: Map<string, string>;
+  isSeen: boolean;
+  version: number;
+}
+
+const noRefusal = (): undefined => undefined;
+
+/** A host in memory that keeps the promises of `Host`; what a test wants to see of it is public. */
+export class FakeHost implements Host {
+  readonly volumes = new Map<VolumeId, CreateVolume>();
+  readonly endpoints = new Map<EndpointId, FakeEndpoint>();
+  /** `method id`, in the order of the calls that arrived. */
+  readonly calls: string[] = [];
+  readonly faults: FakeHostFaults = { next: new Map(), isUnavailable: false, delayMs: 0, refuse: noRefusal };
+  readonly engines = [17];
+  readonly #news = new Notifier();
+  #version = 0;
+
+  async info(): Promise<HostInfo> {
+    await this.#arrive('info', '');
+    const capabilities = {
+      atomicLiveSnapshot: true,
+      cowClone: true,
+      crossHostClone: false,
+      maxCloneDepth: null,
+      childrenPinParent: false,
+    };
+    return {
+      hostId: 'host-1',
+      engines: this.engines.map((pgVersion) => ({ pgVersion, fullVersion: `${pgVersion}.1`, source: 'npm' })),
+      storage: { backend: 'copy', location: '/fake', capabilities, advice: null },
+      isolation: { osUsers: false, cgroups: 'none', advice: null },
+      computesAwake: 0,
+      computesAwakeMax: 10,
+    };
+  }
+
+  async createVolume({ volumeId, projectId, pgVersion }: CreateVolume): Promise<void> {
+    await this.#arrive('createVolume', volumeId);
+    if (!this.volumes.has(volumeId)) this.volumes.set(volumeId, { volumeId, projectId, pgVersion });
+  }
+
+  async deleteVolume(volumeId: VolumeId): Promise<void> {
+    await this.#arrive('deleteVolume', volumeId);
+    if ([...this.endpoints.values()].some(({ spec }) => spec.volumeId === volumeId)) {
+      throw new PlatformError('CONFLICT', `Cannot delete volume ${volumeId}: endpoints are on it`);
+    }
+    this.volumes.delete(volumeId);
+  }
+
+  async volumeUsage(volumeId: VolumeId): Promise<{ logicalBytes: number; exclusiveBytes: number }> {
+    await this.#arrive('volumeUsage', volumeId);
+    return { logicalBytes: 1, exclusiveBytes: 1 };
+  }
+
+  async applySpec(spec: EndpointSpec): Promise<void> {
+    await this.#arrive('applySpec', spec.endpointId);
+    if (!this.volumes.has(spec.volumeId)) {
+      throw new PlatformError('NOT_FOUND', `Cannot use volume ${spec.volumeId}: it does not exist`);
+    }
+    const present = this.endpoints.get(spec.endpointId);
+    if (present && present.spec.generation > spec.generation) return;
+    const endpoint = present ?? newFakeEndpoint(spec);
+    this.endpoints.set(spec.endpointId, endpoint);
+    endpoint.spec = spec;
+    if (spec.disabled && endpoint.state === 'active') this.#stop(endpoint);
+    this.report(spec.endpointId);
+  }
+
+  async removeEndpoint(endpointId: EndpointId): Promise<void> {
+    await this.#arrive('removeEndpoint', endpointId);
+    const endpoint = this.endpoints.get(endpointId);
+    if (!endpoint) return;
+    this.#stop(endpoint);
+    this.endpoints.delete(endpointId);
+  }
+
+  async acquire(endpointId: EndpointId): Promise<ComputeAddress> {
+    await this.#arrive('acquire', endpointId);
+    const endpoint = this.#find(endpointId);
+    const computeId = this.#start(endpoint);
+    // A refused change does not keep a compute from starting.
+    this.#applyChanges(endpoint, Infinity);
+    return { computeId, kind: 'unix', socketPath: '/fake/.s.PGSQL.5432' };
+  }
+
+  async suspend(endpointId: EndpointId): Promise<void> {
+    await this.#arrive('suspend', endpointId);
+    this.#stop(this.#find(endpointId));
+  }
+
+  async restart(endpointId: EndpointId): Promise<void> {
+    await this.#arrive('restart', endpointId);
+    const endpoint = this.#find(endpointId);
+    if (endpoint.state !== 'active') {
+      throw new PlatformError('CONFLICT', `Cannot restart endpoint ${endpointId}: it is not active`);
+    }
+    this.#stop(endpoint);
+    this.#start(endpoint);
+  }
+
+  async applyCatalog(endpointId: EndpointId, seq: number): Promise<void> {
+    await this.#arrive('applyCatalog', endpointId);
+    const endpoint = this.#find(endpointId);
+    this.#start(endpoint);
+    const refusal = this.#applyChanges(endpoint, seq);
+    if (refusal !== undefined) {
+      throw new PlatformError('CATALOG_CHANGE_REFUSED', refusal, { details: { sqlstate: '42501' } });
+    }
+  }
+
+  async findRoleVerifier(endpointId: EndpointId, role: string): Promise<string | undefined> {
+    await this.#arrive('findRoleVerifier', endpointId);
+    return this.endpoints.get(endpointId)?.roles.get(role) ?? undefined;
+  }
+
+  async *reports(sinceVersion: number, signal: AbortSignal): AsyncGenerator<EndpointReport, void, undefined> {
+    let version = sinceVersion;
+    while (!signal.aborted) {
+      if (this.faults.isUnavailable) throw new PlatformError('HOST_UNAVAILABLE', 'Cannot reach the host');
+      const news = this.#news.listen(1_000, signal);
+      const [next] = [...this.endpoints.entries()]
+        .filter(([, endpoint]) => endpoint.version > version)
+        .sort(([, a], [, b]) => a.version - b.version);
+      if (!next) {
+        await news.heard;
+        continue;
+      }
+      news.cancel();
+      version = next[1].version;
+      yield toReport(...next);
+    }
+  }
+
+  async acknowledgeRuns(computeIds: readonly string[]): Promise<void> {
+    await this.#arrive('acknowledgeRuns', computeIds.join(' '));
+    for (const endpoint of this.endpoints.values()) {
+      endpoint.runs = endpoint.runs.filter((run) => !run.ended || !computeIds.includes(run.computeId));
+    }
+  }
+
+  /** Makes the endpoint's present state a new report; also after a test has changed it. */
+  report(endpointId: EndpointId): void {
+    this.#find(endpointId).version = this.#version += 1;
+    this.#news.notify();
+  }
+
+  /** What a report of the endpoint would say now. */
+  reportOf(endpointId: EndpointId): EndpointReport {
+    return toReport(endpointId, this.#find(endpointId));
+  }
+
+  /** The next call of the method fails. */
+  failNext(method: Method, ...errors: PlatformError[]): void {
+    this.faults.next.set(method, [...(this.faults.next.get(method) ?? []), ...errors]);
+  }
+
+  /** Wakes `reports` so that it sees that the host is away. */
+  setUnavailable(isUnavailable: boolean): void {
+    this.faults.isUnavailable = isUnavailable;
+    this.#news.notify();
+  }
+
+  async #arrive(method: Method, id: string): Promise<void> {
+    this.calls.push(`${method} ${id}`);
+    const { delayMs, isUnavailable, next } = this.faults;
+    if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs));
+    if (isUnavailable) throw new PlatformError('HOST_UNAVAILABLE', 'Cannot reach the host');
+    const error = next.get(method)?.shift();
+    if (error) throw error;
+  }
+
+  #find(endpointId: EndpointId): FakeEndpoint {
+    const endpoint = this.endpoints.get(endpointId);
+    if (!endpoint) throw new PlatformError('NOT_FOUND', `Cannot find endpoint ${endpointId}`);
+    return endpoint;
+  }
+
+  #start(endpoint: FakeEndpoint): string {
+    if (endpoint.spec.disabled) throw new PlatformError('ENDPOINT_DISABLED', 'Cannot start: the endpoint is disabled');
+    if (!endpoint.run) {
+      const startedAt = new Date().toISOString();
+      const computeId = `compute-${randomUUID()}`;
+      endpoint.run = { computeId, cu: endpoint.spec.minCu, startedAt, until: startedAt, ended: false };
+      Object.assign(endpoint, { state: 'active', startedAt, isSeen: true });
+      this.report(endpoint.spec.endpointId);
+    }
+    return must(endpoint.run).computeId;
+  }
+
+  #stop(endpoint: FakeEndpoint): void {
+    if (endpoint.run) {
+      const suspendedAt = new Date().toISOString();
+      endpoint.runs.push({ ...endpoint.run, until: suspendedAt, ended: true });
+      Object.assign(endpoint, { state: 'idle', run: null, suspendedAt });
+    }
+    this.report(endpoint.spec.endpointId);
+  }
+
+  /** In order, as far as it goes. @returns Postgres' words if one was refused */
+  #applyChanges(endpoint: FakeEndpoint, maxSeq: number): string | undefined {
+    const changes = endpoint.spec.catalogChanges.filter(({ seq }) => seq <= maxSeq && seq > endpoint.appliedSeq);
+    for (const change of changes) {
+      const refusal = this.faults.refuse(change);
+      if (refusal !== undefined) return refusal;
+      applyChange(endpoint, change);
+      endpoint.appliedSeq = change.seq;
+    }
+    if (changes.length > 0) this.report(endpoint.spec.endpointId);
+    return undefined;
+  }
+}
+
+const newFakeEndpoint = (spec: EndpointSpec): FakeEndpoint => ({
+  spec,
+  state: 'idle',
+  run: null,
+  runs: [],
+  startedAt: null,
+  suspendedAt: null,
+  appliedSeq: 0,
+  roles: new Map([['neondb_owner', null]]),
+  databases: new Map([['neondb', 'neondb_owner']]),
+  isSeen: false,
+  version: 0,
+});
+
+function toReport(endpointId: EndpointId, endpoint: FakeEndpoint): EndpointReport {
+  const catalog: SeenCatalog = {
+    roles: [...endpoint.roles].map(([name, verifier]) => ({ name, verifier })),
+    databases: [...endpoint.databases].map(([name, owner]) => ({ name, owner })),
+  };
+  return {
+    endpointId,
+    version: endpoint.version,
+    generation: endpoint.spec.generation,
+    state: endpoint.state,
+    startedAt: endpoint.startedAt,
+    suspendedAt: endpoint.suspendedAt,
+    lastActiveAt: endpoint.startedAt,
+    failure: null,
+    catalogAppliedSeq: endpoint.appliedSeq,
+    catalog: endpoint.isSeen ? catalog : null,
+    logicalBytes: endpoint.isSeen ? 7_000_000 : null,
+    runs: [...endpoint.runs, ...(endpoint.run ? [endpoint.run] : [])],
+  };
+}
+
+function applyChange({ roles, databases }: FakeEndpoint, change: CatalogChange): void {
+  switch (change.kind) {
+    case 'put_role':
+      roles.set(change.name, change.verifier);
+      return;
+    case 'rename_role':
+      roles.set(change.newName, roles.get(change.name) ?? null);
+      roles.delete(change.name);
+      for (const [name, owner] of databases) if (owner === change.name) databases.set(name, change.newName);
+      return;
+    case 'drop_role':
+      roles.delete(change.name);
+      return;
+    case 'create_database':
+      databases.set(change.name, change.owner);
+      return;
+    case 'update_database':
+      databases.delete(change.name);
+      databases.set(change.newName, change.owner);
+      return;
+    case 'drop_database':
+      databases.delete(change.name);
+  }
+}
