@@ -35,6 +35,10 @@ test.each<[unknown, string]>([
   ['x', 'Cannot accept the body: it takes an object'],
   [{ project: null }, 'Cannot accept project: it takes an object'],
   [{ project: {}, x: 1 }, 'Cannot accept x: it is not one of project'],
+  [
+    { project: Object.fromEntries(Array.from({ length: 50 }, (_, index) => [`k${index}`, 1])) },
+    'Cannot accept project.k0: it is not one of name, ',
+  ],
   [{ project: { audit: 1 } }, 'Cannot accept project.audit: there is no audit log'],
   [{ project: { toString: 1 } }, /^Cannot accept project\.toString: it is not one of name, /.source],
   [

@@ -1,6 +1,6 @@
 import { Compile } from 'typebox/compile';
 import type { TSchema } from 'typebox';
-import { unreachable } from '../kernel/assert.ts';
+import { must, unreachable } from '../kernel/assert.ts';
 import { PlatformError } from '../kernel/errors.ts';
 
 type Part = 'body' | 'querystring' | 'params';
@@ -60,26 +60,23 @@ interface Violation {
 }
 
 function toError(schema: SchemaFacts, part: Part, violations: readonly Violation[]): PlatformError {
-  const violation =
-    violations.find(({ keyword }) => keyword === 'additionalProperties') ??
-    violations.find(({ keyword }) => keyword !== 'boolean') ??
-    violations[0];
-  if (!violation) return refuse('the request', 'it is malformed');
+  // An unknown field fails the schema `false`. It comes first: a misspelt name explains a missing field.
+  const unknown = violations.find(({ keyword }) => keyword === 'boolean');
+  if (unknown) {
+    const at = schemaAt(schema, unknown.schemaPath.replace(/\/additionalProperties$/, ''));
+    const path = pathOf(unknown);
+    return refuse(nameOf(part, path), whyUnknown(at, path.at(-1) ?? ''));
+  }
+  const violation = must(violations[0], 'a value that fails the check has an error');
   const at = schemaAt(schema, violation.schemaPath);
-  const path = violation.instancePath.split('/').slice(1).map(unescapePointer);
-  const params = violation.params as { additionalProperties?: string[]; requiredProperties?: string[] };
-  const unknown = params.additionalProperties?.[0];
-  if (unknown !== undefined) return refuse(nameOf(part, [...path, unknown]), whyUnknown(at, unknown));
-  const missing = params.requiredProperties?.find((name) => !hasField(violations, path, name));
+  const path = pathOf(violation);
+  const { requiredProperties } = violation.params as { requiredProperties?: string[] };
+  const missing = requiredProperties?.[0];
   if (missing !== undefined) return refuse('the request', `${nameOf(part, [...path, missing])} is missing`);
   return refuse(nameOf(part, path), `it takes ${describe(at)}`);
 }
 
-/** A field that is there but wrong is reported as such, not as missing. */
-function hasField(violations: readonly Violation[], path: readonly string[], name: string): boolean {
-  const pointer = ['', ...path, name].join('/');
-  return violations.some(({ instancePath }) => instancePath === pointer);
-}
+const pathOf = ({ instancePath }: Violation): string[] => instancePath.split('/').slice(1).map(unescapePointer);
 
 const refuse = (what: string, why: string): PlatformError =>
   new PlatformError('INVALID_REQUEST', `Cannot accept ${what}: ${why}`);
