@@ -1,14 +1,14 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { TestProject } from '../support/api.ts';
+import { asTestProject, type CreatedProject, type TestProject } from '../support/api.ts';
 import { must } from '../support/must.ts';
 import { psql, tryPsql } from '../support/psql.ts';
 import { run } from '../support/run.ts';
 import { startPlatform, type ComputeProcess, type RunningPlatform } from '../support/start-platform.ts';
 import { withDatabase, withParameters, withRole } from '../support/uri.ts';
 import { waitUntil } from '../support/wait-until.ts';
-import { SQL_ATTACKS } from './sql-attacks.ts';
+import { SQL_ATTACKS, type SqlAttack } from './sql-attacks.ts';
 
 const IS_ROOT = process.getuid?.() === 0;
 
@@ -85,15 +85,28 @@ describe('the ways in', () => {
 });
 
 describe('SQL of a tenant', () => {
-  for (const { name, sql, sqlstates = ['42501'] } of SQL_ATTACKS) {
-    it(`cannot: ${name}`, async () => {
-      const text = `BEGIN; SET LOCAL client_min_messages = error; COMMIT; ${sql.replaceAll('neondb_owner', roleOf(mine))};`;
-      const { code, stderr, stdout } = await tryPsql(withDatabase(mine.uri, 'neondb'), text);
-      expect(code, `it was allowed: ${stdout}`).not.toBe(0);
-      expect(sqlstates, stderr).toContain(/ERROR:\s+(\w{5}):/.exec(stderr)?.[1]);
-      expect(existsSync('/tmp/tenantry-attack')).toBe(false);
+  for (const attack of SQL_ATTACKS) {
+    it(`cannot: ${attack.name}`, async () => {
+      expect(await outcomeOf(attack, withDatabase(mine.uri, 'neondb'))).toBe('refused');
     });
   }
+
+  it('cannot do any of it on the other versions of Postgres that are here', async () => {
+    for (const version of [14, 15, 16, 18]) {
+      const answer = await platform.api.request<CreatedProject>('POST', '/projects', {
+        project: { pg_version: version },
+      });
+      if (answer.status !== 201) continue;
+      const { id, uri } = asTestProject(answer.body);
+      const outcomes: string[] = [];
+      for (const attack of SQL_ATTACKS) outcomes.push(`${attack.name}: ${await outcomeOf(attack, uri)}`);
+      expect(
+        outcomes.filter((text) => !text.endsWith(': refused')),
+        `Postgres ${version}`,
+      ).toEqual([]);
+      await platform.api.deleteProject(id);
+    }
+  });
 
   it('cannot read the verifier of the platform', async () => {
     const { code, stdout } = await tryPsql(mine.uri, `SELECT rolpassword FROM pg_authid WHERE rolname = 'cloud_admin'`);
@@ -162,6 +175,7 @@ describe('SQL of a tenant', () => {
        ALTER DATABASE mine SET search_path = nowhere;
        ALTER DATABASE mine SET standard_conforming_strings = off;
        ALTER DATABASE mine SET role = 'nobody_at_all';
+       ALTER DATABASE mine SET local_preload_libraries = 'nothing';
        ALTER DATABASE mine CONNECTION LIMIT 0;`,
     );
     await platform.api.suspend(mine);
@@ -323,6 +337,15 @@ describe('sockets of others', () => {
     expect(modes).toBe('');
   });
 });
+
+/** `refused` if it was, as it should be; else what happened. */
+async function outcomeOf({ sql, sqlstates = ['42501'] }: SqlAttack, uri: string): Promise<string> {
+  const quiet = `SET client_min_messages = error; ${sql.replaceAll('neondb_owner', new URL(uri).username)};`;
+  const { code, stderr, stdout } = await tryPsql(uri, quiet);
+  if (existsSync('/tmp/tenantry-attack')) return 'wrote a file';
+  if (code === 0) return `was allowed: ${stdout}`;
+  return sqlstates.includes(/ERROR:\s+(\w{5}):/.exec(stderr)?.[1] ?? '') ? 'refused' : stderr;
+}
 
 const awake = (project: TestProject): ComputeProcess => must(platform.compute(project.branchId), 'an awake compute');
 
