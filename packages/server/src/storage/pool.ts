@@ -1,7 +1,7 @@
 import { mkdir, open, readFile, readdir, rename, rm, stat, statfs, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncDirectory } from '../kernel/atomic-file.ts';
-import { codeOf } from '../kernel/errors.ts';
+import { codeOf, messageOf } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import { freeBytes, reserveBytes } from './disk-space.ts';
 import { runSystemTool } from './system-tool.ts';
@@ -78,8 +78,21 @@ export async function openPool(hostDir: string, log: Log): Promise<Pool> {
     else await runSystemTool('mount', '-t', filesystem, '-o', `loop,${options}`, imagePath, path);
     log.info({ path, filesystem }, 'storage pool mounted');
   }
+  await bypassPageCache(imagePath, log);
   await growPool(hostDir, { filesystem, path, imagePath }, log);
   return { filesystem, path, imagePath };
+}
+
+/** The pool caches what it reads; the disk under it need not cache it again. Also faster, as measured, in writing. */
+async function bypassPageCache(imagePath: string, log: Log): Promise<void> {
+  const device = await findLoopDevice(imagePath);
+  if (!device) return;
+  try {
+    await runSystemTool('losetup', '--direct-io=on', device);
+  } catch (error) {
+    // Some filesystems and sector sizes cannot.
+    log.info({ reason: messageOf(error) }, 'storage pool goes through the page cache twice');
+  }
 }
 
 /**

@@ -17,7 +17,7 @@ import {
 } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import pg from 'pg';
+import { Client, type ClientConfig } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createEngineStore } from '../engines/engine-store.ts';
 import type { Engine } from '../engines/engine.ts';
@@ -89,7 +89,7 @@ async function withPostgres<T>(volume: Volume, work: (connect: Connect) => Promi
     await waitUntil('Postgres starts', () => Promise.resolve(isReady()));
     if (server.exitCode !== null) throw new Error(`Postgres did not start: ${words}`);
     return await work(async (options) => {
-      const client = new pg.Client({ host: socketDir, user: 'cloud_admin', password: adminPassword, ...options });
+      const client = new Client({ host: socketDir, user: 'cloud_admin', password: adminPassword, ...options });
       await client.connect();
       return client;
     });
@@ -98,7 +98,7 @@ async function withPostgres<T>(volume: Volume, work: (connect: Connect) => Promi
   }
 }
 
-type Connect = (options: pg.ClientConfig) => Promise<pg.Client>;
+type Connect = (options: ClientConfig) => Promise<Client>;
 
 async function stop(server: ChildProcess, exited: Promise<unknown>): Promise<void> {
   if (server.exitCode === null) server.kill('SIGINT');
@@ -117,7 +117,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  for (const path of mounts.reverse()) execFileSync('umount', [path]);
+  for (const path of mounts.reverse()) execFileSync('umount', ['-R', path]);
   await rm(base, { recursive: true, force: true });
   if (process.platform === 'linux') {
     expect(execFileSync('cat', ['/proc/self/mountinfo'], { encoding: 'utf8' })).not.toContain(base);
@@ -276,7 +276,9 @@ describe.each(cases.filter(({ canRun }) => canRun))('volumes on $name', ({ setti
     const volume = await store.create({ volumeId: 'br-big', engine, owner: ownerOf(5) });
     const usedBytes = async (): Promise<number> => {
       if (store.backend.name === 'btrfs') {
-        execFileSync('btrfs', ['subvolume', 'sync', root()], { stdio: 'ignore' });
+        // The first sync wakes the cleaner, the second waits for it, the third commits what it did.
+        execFileSync('btrfs', ['filesystem', 'sync', root()]);
+        execFileSync('btrfs', ['subvolume', 'sync', '-s', '1', root()], { stdio: 'ignore' });
         execFileSync('btrfs', ['filesystem', 'sync', root()]);
       }
       const { blocks, bfree, bsize } = await statfs(root());
@@ -368,12 +370,15 @@ describe.runIf(isRoot && has('mkfs.btrfs'))('a full disk', () => {
   });
 });
 
-/** Takes all that is left, as an ordinary user could. */
+/** Takes all but the last few megabytes: by pieces, because btrfs promises more than it then gives at once. */
 function fill(path: string): void {
+  const pieceBytes = 4 * 1024 * 1024;
   try {
-    execFileSync('dd', ['if=/dev/zero', `of=${path}`, 'bs=1M', 'conv=fsync'], { stdio: 'ignore' });
+    for (let at = 0; ; at += pieceBytes) {
+      execFileSync('fallocate', ['-o', `${at}`, '-l', `${pieceBytes}`, path], { stdio: 'ignore' });
+    }
   } catch {
-    // It ends with "no space left on device": what we want.
+    // "No space left on device": what we want.
   }
 }
 
