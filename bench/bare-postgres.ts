@@ -6,8 +6,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { runOk } from '../tests/support/run.ts';
 
-/** An OS user of the yardstick's own: Postgres refuses to run as root. */
-const UID = 1_234_568;
+/** `nobody`: Postgres refuses to run as root, and initdb to run as a user without a name. */
+const UID = 65_534;
 
 /** The yardstick: the same Postgres binaries, run by hand, with the settings that `initdb` gives everybody. */
 export class BarePostgres implements Disposable {
