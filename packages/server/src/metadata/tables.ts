@@ -163,6 +163,7 @@ export interface EndpointsTable {
   pg_settings: JSONColumnType<Record<string, string>>;
   generation: ColumnType<string, number | undefined, number>;
   report_version: ColumnType<string | null, number | undefined, number>;
+  reported_generation: ColumnType<string | null, number | undefined, number>;
   compute_state: 'idle' | 'starting' | 'active' | 'suspending' | 'failed' | null;
   started_at: Timestamp | null;
   suspended_at: Timestamp | null;

@@ -5,6 +5,7 @@ import type { Tables } from '../metadata/tables.ts';
 import type { OperationEngine } from '../operations/operation.ts';
 import type { DirectoryFeed } from './directory/directory-feed.ts';
 import { Notifier } from './notifier.ts';
+import { SeenCatalogs } from './reports/seen-catalogs.ts';
 import type { PasswordBox } from './roles/password-box.ts';
 
 export interface PlatformSettings {
@@ -34,6 +35,7 @@ export interface PlatformDeps {
   readonly directory: DirectoryFeed;
   /** Told after each report of a host that has been stored. */
   readonly reported: Notifier;
+  readonly seenCatalogs: SeenCatalogs;
   readonly passwords: PasswordBox;
   readonly checkPgSettings: CheckPgSettings;
   readonly settings: PlatformSettings;
@@ -46,9 +48,11 @@ export interface PlatformContext extends PlatformDeps {
   readonly engine: OperationEngine;
 }
 
-export type PlatformDepsOptions = Omit<PlatformDeps, 'reported' | 'now'> & { readonly now?: () => Date };
+export type PlatformDepsOptions = Omit<PlatformDeps, 'reported' | 'seenCatalogs' | 'now'> & {
+  readonly now?: () => Date;
+};
 
 /** What `createOperationEngine` (as `deps`) and `createPlatform` are handed. */
 export function createPlatformDeps(options: PlatformDepsOptions): PlatformDeps {
-  return { now: () => new Date(), ...options, reported: new Notifier() };
+  return { now: () => new Date(), ...options, reported: new Notifier(), seenCatalogs: new SeenCatalogs() };
 }

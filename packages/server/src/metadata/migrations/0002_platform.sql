@@ -120,6 +120,8 @@ create table endpoints (
   generation bigint not null default 1 check (generation > 0),
   -- The columns below are what the host last reported; null until it did.
   report_version bigint,
+  -- The generation that the host has; if it is not ours, the host must be told again.
+  reported_generation bigint,
   compute_state text check (compute_state in ('idle', 'starting', 'active', 'suspending', 'failed')),
   started_at timestamptz(3),
   suspended_at timestamptz(3),
@@ -131,6 +133,7 @@ create table endpoints (
 );
 
 create unique index endpoints_one_read_write on endpoints (branch_id) where type = 'read_write';
+create index endpoints_outdated on endpoints (id) where reported_generation is distinct from generation;
 create index endpoints_by_branch on endpoints (project_id, branch_id);
 
 create table roles (

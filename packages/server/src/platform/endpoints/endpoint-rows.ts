@@ -85,8 +85,8 @@ export async function listEndpointIds(
   return (await query.execute()).map((row) => row.id);
 }
 
-/** Of branches whose volume exists, in the order of ids. */
-export async function listReadyEndpointIds(
+/** Endpoints of which the host has told another generation than ours, once their volume exists; in the order of ids. */
+export async function listOutdatedEndpointIds(
   db: Kysely<Tables>,
   afterId: string,
   limit: number,
@@ -97,6 +97,7 @@ export async function listReadyEndpointIds(
     .innerJoin('projects', 'projects.id', 'endpoints.project_id')
     .select('endpoints.id')
     .where('branches.state', '!=', 'init')
+    .where(sql<boolean>`endpoints.reported_generation is distinct from endpoints.generation`)
     .where('projects.deleted_at', 'is', null)
     .where('endpoints.id', '>', afterId)
     .orderBy('endpoints.id')
@@ -112,6 +113,15 @@ export async function findComputeState(
 ): Promise<{ readonly state: ComputeState | null } | undefined> {
   const row = await db.selectFrom('endpoints').select('compute_state').where('id', '=', endpointId).executeTakeFirst();
   return row && { state: row.compute_state };
+}
+
+/** Of all endpoints of a project, also one that is being deleted. */
+export async function listComputeStates(
+  db: Kysely<Tables>,
+  projectId: string,
+): Promise<readonly (ComputeState | null)[]> {
+  const rows = await db.selectFrom('endpoints').select('compute_state').where('project_id', '=', projectId).execute();
+  return rows.map((row) => row.compute_state);
 }
 
 function toEndpoint(row: Row, domain: string): Endpoint {

@@ -8,6 +8,7 @@ export async function storeReportedState(tx: Transaction<Tables>, report: Endpoi
     .updateTable('endpoints')
     .set({
       report_version: report.version,
+      reported_generation: report.generation,
       compute_state: report.state,
       started_at: report.startedAt,
       suspended_at: report.suspendedAt,

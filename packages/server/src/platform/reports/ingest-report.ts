@@ -21,7 +21,7 @@ export async function ingestReport(deps: PlatformDeps, report: EndpointReport): 
     await storeComputeRuns(work.tx, owner, report.runs);
     // The branch's row is locked before the endpoint's, as commands do.
     if ((await lockBranch(work.tx, owner.branchId)) && (await storeReportedState(work.tx, report))) {
-      await storeSeen(work, owner, report);
+      await storeSeen(deps, work, owner, report);
     }
     return true;
   });
@@ -32,9 +32,14 @@ export async function ingestReport(deps: PlatformDeps, report: EndpointReport): 
   return true;
 }
 
-async function storeSeen(work: Work, { branchId }: RunOwner, report: EndpointReport): Promise<void> {
-  const { catalogAppliedSeq: appliedSeq, catalog, logicalBytes } = report;
-  await settleApplied(work, branchId, appliedSeq);
-  if (catalog) await syncCatalog(work, { branchId, catalog, appliedSeq });
+async function storeSeen(
+  { seenCatalogs }: PlatformDeps,
+  work: Work,
+  { branchId }: RunOwner,
+  report: EndpointReport,
+): Promise<void> {
+  const { catalogAppliedSeq, catalog, logicalBytes } = report;
+  await settleApplied(work, branchId, catalogAppliedSeq);
+  if (catalog) await syncCatalog(work, { branchId, catalog, appliedSeq: seenCatalogs.appliedSeqOf(report) });
   if (logicalBytes !== null) await setLogicalBytes(work.tx, branchId, logicalBytes);
 }

@@ -5,7 +5,7 @@ import { runCommand } from '../command/run-command.ts';
 import { unlessNotFound } from '../command/unless-not-found.ts';
 import type { PlatformContext, PlatformDeps } from '../context.ts';
 import { listEndpointSpecs } from '../endpoints/endpoint-spec.ts';
-import { listReadyEndpointIds } from '../endpoints/endpoint-rows.ts';
+import { listOutdatedEndpointIds } from '../endpoints/endpoint-rows.ts';
 import { enqueueDeletion } from '../projects/delete-project.ts';
 import { listAbandonedDeletions } from '../projects/project-rows.ts';
 
@@ -13,8 +13,8 @@ const BATCH = 200;
 const PUSHES_AT_ONCE = 8;
 
 /**
- * Brings the host to what the rows say, whatever either has missed: pushes every endpoint's spec (the host ignores
- * those it has), and orders deletions again whose operations have ended early.
+ * Brings the host to what the rows say, whatever either has missed: pushes the specs of endpoints of which it has
+ * reported another generation, and orders deletions again whose operations have ended early.
  */
 export async function reconcile(context: PlatformContext, signal: AbortSignal): Promise<void> {
   for (const projectId of await listAbandonedDeletions(context.metadata)) {
@@ -22,7 +22,7 @@ export async function reconcile(context: PlatformContext, signal: AbortSignal): 
   }
   let afterId = '';
   while (!signal.aborted) {
-    const ids = await listReadyEndpointIds(context.metadata, afterId, BATCH);
+    const ids = await listOutdatedEndpointIds(context.metadata, afterId, BATCH);
     await pushBatch(context, ids, signal);
     const last = ids.at(-1);
     if (last === undefined) return;
