@@ -32,6 +32,21 @@ test('metrics are for this machine, and for others with the key of a user', asyn
   expect(body).toBe('tenantry_up 1\n');
 });
 
+test('status is for the key of a user, and finds the project of an endpoint', async () => {
+  const { server } = createTestApi({
+    findEndpoint: async (endpointId) => (endpointId === 'ep-a' ? { projectId: 'a-b-1' } : undefined),
+  });
+  const ask = async (url: string, headers: Record<string, string> = { authorization: `Bearer ${TEST_KEY}` }) => {
+    const response = await server.app.inject({ url, headers });
+    return [response.statusCode, response.json()];
+  };
+  expect(await ask('/status', {})).toMatchObject([401, { code: 'UNAUTHENTICATED' }]);
+  expect(await ask('/status')).toEqual([200, { version: '0.0.0' }]);
+  expect(await ask('/status/endpoints/ep-a')).toEqual([200, { endpoint_id: 'ep-a', project_id: 'a-b-1' }]);
+  expect(await ask('/status/endpoints/ep-b')).toMatchObject([404, { code: 'NOT_FOUND' }]);
+  expect(await ask('/status/endpoints/%00')).toMatchObject([404, { code: 'NOT_FOUND' }]);
+});
+
 test('every answer is reported for metrics, by operation and not by URL', async () => {
   const answers: object[] = [];
   const api = createTestApi({ onAnswer: (answer) => answers.push(answer) });

@@ -1,3 +1,4 @@
+import { isEndpointId } from '@tenantry/contract/ids.ts';
 import { API_PREFIX } from '@tenantry/contract/routes.ts';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { PlatformError } from '../kernel/errors.ts';
@@ -14,6 +15,10 @@ export interface Health {
 export interface PlainRoutesOptions {
   readonly platform: Platform;
   readonly health: () => Promise<Health>;
+  /** Processes, counts and the host, for `tenantry status` and `tenantry doctor`. */
+  readonly status: () => Promise<object>;
+  /** Whose endpoint it is, for commands that are given no project. */
+  readonly findEndpoint: (endpointId: string) => Promise<{ readonly projectId: string } | undefined>;
   /** In the Prometheus text format. */
   readonly metricsText: () => Promise<string>;
   readonly version: string;
@@ -21,8 +26,9 @@ export interface PlainRoutesOptions {
 
 const HEALTH_DEADLINE_MS = 5_000;
 const METRICS_DEADLINE_MS = 10_000;
+const STATUS_DEADLINE_MS = 20_000;
 
-/** What is served beside the API: the start page, health and metrics. */
+/** What is served beside the API: the start page, health, metrics, and what the command line asks. */
 export function servePlainRoutes(app: FastifyInstance, options: PlainRoutesOptions): void {
   const hidden = { schema: { hide: true } };
 
@@ -39,6 +45,21 @@ export function servePlainRoutes(app: FastifyInstance, options: PlainRoutesOptio
   app.get('/healthz', hidden, async (_request, reply) => {
     const health = await withDeadline('ask all parts', HEALTH_DEADLINE_MS, options.health);
     return reply.status(health.ok ? 200 : 503).send({ ...health, version: options.version });
+  });
+
+  app.get('/status', hidden, async (request, reply) => {
+    await requireUserKey(options.platform, request);
+    return reply.send(await withDeadline('ask all parts', STATUS_DEADLINE_MS, options.status));
+  });
+
+  app.get('/status/endpoints/:endpointId', hidden, async (request, reply) => {
+    await requireUserKey(options.platform, request);
+    const { endpointId } = request.params as { readonly endpointId: string };
+    const found = isEndpointId(endpointId)
+      ? await withDeadline('find the endpoint', STATUS_DEADLINE_MS, () => options.findEndpoint(endpointId))
+      : undefined;
+    if (!found) throw new PlatformError('NOT_FOUND', 'Cannot find the endpoint: it does not exist');
+    return reply.send({ endpoint_id: endpointId, project_id: found.projectId });
   });
 
   app.get('/metrics', hidden, async (request, reply) => {
@@ -59,6 +80,6 @@ function isDirectFromThisMachine(request: FastifyRequest): boolean {
 async function requireUserKey(platform: Platform, request: FastifyRequest): Promise<void> {
   const principal = await authenticate(platform, request);
   if (principal.kind !== 'user') {
-    throw new PlatformError('FORBIDDEN', 'Cannot show metrics: they take the key of the operator');
+    throw new PlatformError('FORBIDDEN', 'Cannot show this: it takes the key of the operator');
   }
 }

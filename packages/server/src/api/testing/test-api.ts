@@ -14,12 +14,12 @@ export interface TestApi {
   readonly platform: MemoryPlatform;
   /** The log, one parsed line each. */
   readonly logged: Record<string, unknown>[];
-  /** Calls a route below /api/v2 with the test key. */
+  /** Calls a route below /api/v2 with the key. */
   call(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, body?: unknown): Promise<Answer>;
 }
 
-/** The API over a platform in memory, called without a socket. */
-export function createTestApi(options: Partial<ApiServerOptions> = {}): TestApi {
+/** The API, called without a socket, over a platform in memory unless one is given. */
+export function createTestApi(options: Partial<ApiServerOptions> = {}, key = TEST_KEY): TestApi {
   const platform = new MemoryPlatform();
   const logged: Record<string, unknown>[] = [];
   const write = (line: string): void => {
@@ -30,6 +30,8 @@ export function createTestApi(options: Partial<ApiServerOptions> = {}): TestApi 
     config: { listenAddress: '127.0.0.1', apiPort: 0, regions: [], domain: 'localhost' },
     log: pino({ level: 'debug' }, { write }),
     health: async () => ({ ok: true, parts: { host: 'ok' } }),
+    status: async () => ({ version: '0.0.0' }),
+    findEndpoint: async () => undefined,
     metricsText: async () => 'tenantry_up 1\n',
     version: '0.0.0',
     ...options,
@@ -42,7 +44,7 @@ export function createTestApi(options: Partial<ApiServerOptions> = {}): TestApi 
       const response = await server.app.inject({
         method,
         url: `/api/v2${path}`,
-        headers: { authorization: `Bearer ${TEST_KEY}` },
+        headers: { authorization: `Bearer ${key}` },
         ...(body !== undefined && { payload: body as object }),
       });
       return { status: response.statusCode, headers: response.headers, body: response.json() };

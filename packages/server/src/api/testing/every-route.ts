@@ -1,0 +1,175 @@
+import type { RouteDefinition } from '@tenantry/contract/route.ts';
+import { ROUTES, type RouteName } from '@tenantry/contract/routes.ts';
+import { expect } from 'vitest';
+import { must } from '../../kernel/assert.ts';
+import { NeonOpenApi } from './neon-openapi.ts';
+import type { TestApi } from './test-api.ts';
+
+const neon = new NeonOpenApi();
+
+interface Call {
+  readonly query?: string;
+  readonly body?: object;
+  readonly answer: object;
+}
+
+/** In this order. `answer` is a part of what must come. */
+const CALLS: Record<RouteName, Call> = {
+  createProject: {
+    body: {
+      project: {
+        name: 'tenant-acme-corp',
+        region_id: 'aws-us-east-2',
+        pg_version: 17,
+        store_passwords: true,
+        history_retention_seconds: 3600,
+        provisioner: 'k8s-neonvm',
+        settings: {
+          quota: { active_time_seconds: 0 },
+          allowed_ips: { ips: ['10.0.0.0/8'], protected_branches_only: false },
+          maintenance_window: { weekdays: [7], start_time: '01:00', end_time: '02:00' },
+          block_vpc_connections: true,
+        },
+        default_endpoint_settings: { autoscaling_limit_min_cu: 0.25, autoscaling_limit_max_cu: 2 },
+        branch: { name: 'trunk', role_name: 'acme', database_name: 'shop' },
+      },
+    },
+    answer: {
+      project: {
+        name: 'tenant-acme-corp',
+        region_id: 'aws-us-east-2',
+        history_retention_seconds: 3600,
+        created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/),
+        settings: { allowed_ips: { ips: ['10.0.0.0/8'] }, maintenance_window: { weekdays: [7] } },
+        default_endpoint_settings: { autoscaling_limit_max_cu: 2, suspend_timeout_seconds: 0 },
+      },
+      branch: { name: 'trunk', default: true, current_state: 'ready' },
+      roles: [{ name: 'acme', password: expect.stringMatching(/^npg_/) }],
+      databases: [{ name: 'shop', owner_name: 'acme' }],
+      operations: [{ action: 'create_timeline' }, { action: 'start_compute' }],
+      endpoints: [{ type: 'read_write', host: 'localhost' }],
+      connection_uris: [{ connection_parameters: { role: 'acme', database: 'shop', host: 'localhost' } }],
+    },
+  },
+  listProjects: {
+    query: '?limit=100&search=acme&timeout=1000&recoverable=false',
+    answer: { projects: [{ name: 'tenant-acme-corp', active_time: 0 }], applications: {}, integrations: {} },
+  },
+  listSharedProjects: { query: '?limit=100', answer: { projects: [] } },
+  getProject: { answer: { project: { name: 'tenant-acme-corp' } } },
+  updateProject: {
+    body: { project: { name: 'renamed', default_endpoint_settings: { suspend_timeout_seconds: -1 } } },
+    answer: {
+      project: { name: 'renamed', default_endpoint_settings: { suspend_timeout_seconds: -1 } },
+    },
+  },
+  getConnectionURI: {
+    query: '?database_name=shop&role_name=acme&pooled=true',
+    answer: { uri: expect.stringMatching(/^postgresql:\/\/acme:npg_/) },
+  },
+  listProjectBranches: {
+    query: '?sort_by=name&sort_order=asc',
+    answer: { branches: [{ name: 'trunk' }], annotations: {}, pagination: { sort_by: 'name', sort_order: 'asc' } },
+  },
+  countProjectBranches: { answer: { count: 1 } },
+  getProjectBranch: { answer: { branch: { primary: true }, annotation: { value: {} } } },
+  listProjectEndpoints: { answer: { endpoints: [{ type: 'read_write' }] } },
+  listProjectBranchEndpoints: { answer: { endpoints: [{ type: 'read_write' }] } },
+  getProjectEndpoint: { answer: { endpoint: { pooler_mode: 'transaction', passwordless_access: false } } },
+  updateProjectEndpoint: {
+    body: {
+      endpoint: {
+        name: 'main',
+        autoscaling_limit_max_cu: 4,
+        suspend_timeout_seconds: 60,
+        settings: { pg_settings: { work_mem: '8MB' } },
+      },
+    },
+    answer: {
+      endpoint: {
+        name: 'main',
+        autoscaling_limit_max_cu: 4,
+        suspend_timeout_seconds: 60,
+        settings: { pg_settings: { work_mem: '8MB' } },
+      },
+    },
+  },
+  startProjectEndpoint: {
+    answer: { endpoint: { current_state: 'active' } },
+  },
+  restartProjectEndpoint: { answer: { endpoint: { current_state: 'active' } } },
+  suspendProjectEndpoint: {
+    answer: { endpoint: { current_state: 'idle' }, operations: [{ action: 'suspend_compute' }] },
+  },
+  createProjectBranchRole: {
+    body: { role: { name: 'reader' } },
+    answer: { role: { name: 'reader', password: expect.stringMatching(/^npg_/) } },
+  },
+  listProjectBranchRoles: { answer: { roles: [{ name: 'acme' }, { name: 'reader' }] } },
+  getProjectBranchRole: { answer: { role: { name: 'acme' } } },
+  getProjectBranchRolePassword: { answer: { password: expect.stringMatching(/^npg_/) } },
+  resetProjectBranchRolePassword: { answer: { role: { name: 'acme', password: expect.stringMatching(/^npg_/) } } },
+  createProjectBranchDatabase: {
+    body: { database: { name: 'zoo', owner_name: 'reader' } },
+    answer: { database: { name: 'zoo', owner_name: 'reader' } },
+  },
+  listProjectBranchDatabases: { answer: { databases: [{ name: 'shop' }, { name: 'zoo' }] } },
+  getProjectBranchDatabase: { answer: { database: { name: 'shop' } } },
+  updateProjectBranchDatabase: {
+    body: { database: { owner_name: 'reader' } },
+    answer: { database: { name: 'shop', owner_name: 'reader' } },
+  },
+  deleteProjectBranchDatabase: { answer: { database: { name: 'shop' } } },
+  deleteProjectBranchRole: { answer: { role: { name: 'acme' } } },
+  listProjectOperations: {
+    query: '?limit=2',
+    answer: { operations: [{}, {}], pagination: { cursor: expect.any(String) } },
+  },
+  getProjectOperation: { answer: { operation: { action: 'create_timeline' } } },
+  deleteProject: { answer: { project: { name: 'renamed' } } },
+  createApiKey: { body: { key_name: 'ci' }, answer: { name: 'ci', key: expect.stringMatching(/^napi_/) } },
+  listApiKeys: { answer: [{ last_used_from_addr: '127.0.0.1' }, { name: 'ci' }] },
+  revokeApiKey: { answer: { name: 'ci', revoked: true } },
+  getCurrentUserInfo: { answer: { auth_accounts: [] } },
+  getCurrentUserOrganizations: { answer: { organizations: [{ managed_by: 'console' }] } },
+  getOrganization: { answer: { managed_by: 'console' } },
+  getAuthDetails: { answer: { auth_method: 'api_key_user' } },
+  getActiveRegions: { answer: { regions: [{ region_id: 'local', default: true }] } },
+};
+
+/**
+ * Calls every route once and compares each answer with ours (in part) and with Neon's schema of it (in whole: every
+ * required field, no unknown ones, types and enums).
+ */
+export async function callEveryRoute(api: Pick<TestApi, 'call'>): Promise<void> {
+  const { body: mine } = await api.call('GET', '/users/me/organizations');
+  const { organizations } = mine as unknown as { organizations: { id: string }[] };
+  const ids: Record<string, string> = {
+    role_name: 'acme',
+    database_name: 'shop',
+    org_id: must(organizations[0]).id,
+  };
+  for (const [name, { query = '', body: given }] of Object.entries(CALLS) as [RouteName, Call][]) {
+    const route: RouteDefinition = ROUTES[name];
+    const path = route.path.replaceAll(/\{(\w+)\}/g, (_, key: string) => must(ids[key], `${name} needs ${key}`));
+    const { status, body, headers } = await api.call(route.method, `${path}${query}`, given);
+    expect(body, name).toMatchObject(CALLS[name].answer);
+    expect(status, name).toBe(route.status);
+    expect(headers['content-type'], name).toBe('application/json; charset=utf-8');
+    expect(neon.violations(route.method, route.path, route.status, body), name).toEqual([]);
+    if (name === 'createProject') Object.assign(ids, idsOf(body));
+    if (name === 'createApiKey') ids['key_id'] = String((body as { id?: number }).id);
+  }
+}
+
+/** The ids in an answer to `createProject`, as paths name them. */
+export function idsOf(body: object): Record<string, string> {
+  const { project, branch, endpoints, operations } = body as Record<'project' | 'branch', { id: string }> &
+    Record<'endpoints' | 'operations', { id: string }[]>;
+  return {
+    project_id: project.id,
+    branch_id: branch.id,
+    endpoint_id: must(endpoints[0]).id,
+    operation_id: must(operations[0]).id,
+  };
+}
