@@ -17,7 +17,8 @@ installed=$(cat "$stamp" 2>/dev/null || true)
 if [ "$installed" != "all $lock" ] && [ "$installed" != "$1 $lock" ]; then
   echo "Installing npm packages ..." >&2
   if [ "$1" = all ]; then omit=""; else omit="--omit=dev"; fi
-  (cd "$ROOT" && npm ci $omit --ignore-scripts --no-audit --no-fund --loglevel=error >&2)
+  # Not `npm ci`: that refuses a lock file in which a registry lacked a tool's package for some other platform.
+  (cd "$ROOT" && npm install --no-save $omit --ignore-scripts --no-audit --no-fund --loglevel=error >&2)
   echo "$1 $lock" >"$stamp"
 fi
 

@@ -12,7 +12,7 @@ export interface PlatformStatus {
   readonly counts: {
     readonly projects: number;
     readonly endpoints: Readonly<Record<string, number>>;
-    readonly operations_unfinished: number;
+    readonly operations: Readonly<Record<string, number>>;
   };
   readonly awake: readonly {
     readonly endpoint_id: string;

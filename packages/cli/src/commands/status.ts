@@ -1,6 +1,11 @@
 import type { PlatformStatus } from '../platform-status.ts';
 import type { Target } from '../target.ts';
 
+const list = (counts: Readonly<Record<string, number>>): string =>
+  Object.entries(counts)
+    .map(([name, count]) => `${count} ${name}`)
+    .join(', ');
+
 /** `tenantry status`. */
 export async function status(target: Target): Promise<void> {
   const found = (await target.call('GET', '/status')) as PlatformStatus;
@@ -9,7 +14,6 @@ export async function status(target: Target): Promise<void> {
     return;
   }
   const { processes, parts, counts, awake, host } = found;
-  const states = Object.entries(counts.endpoints).map(([state, count]) => `${count} ${state}`);
   console.log(`Tenantry ${found.version} on ${target.dataDir}`);
   console.log(
     `  processes   supervisor ${processes.supervisor}, control ${processes.control}, host ${processes.host}, gateways ${processes.gateways.join(' ')}, metadata ${processes.metadata ?? 'elsewhere'}`,
@@ -20,8 +24,8 @@ export async function status(target: Target): Promise<void> {
       .join(', ')}`,
   );
   console.log(`  projects    ${counts.projects}`);
-  console.log(`  endpoints   ${states.length > 0 ? states.join(', ') : 'none'}`);
-  console.log(`  operations  ${counts.operations_unfinished} unfinished`);
+  console.log(`  endpoints   ${list(counts.endpoints) || 'none'}`);
+  console.log(`  operations  ${list(counts.operations) || 'all ended'}`);
   console.log(`  awake       ${host.computesAwake} of at most ${host.computesAwakeMax}`);
   for (const { endpoint_id, project_id, project_name, last_active } of awake) {
     console.log(`    ${endpoint_id}  ${project_id} (${project_name})  last active ${last_active ?? 'never'}`);

@@ -1,0 +1,45 @@
+import type { Kysely } from 'kysely';
+import type { Installation } from '../config/installation.ts';
+import type { Host } from '../host/host.ts';
+import type { Tables } from '../metadata/tables.ts';
+import { countStatus, listAwakeEndpoints } from '../platform/status/read-status.ts';
+import { readProcessesFile } from './previous-run.ts';
+
+interface StatusSources {
+  readonly metadata: Kysely<Tables>;
+  readonly host: Pick<Host, 'info'>;
+  readonly installation: Installation;
+  readonly version: string;
+  readonly health: () => Promise<{ readonly parts: Readonly<Record<string, string>> }>;
+}
+
+/** What `GET /status` answers, for `tenantry status` and `tenantry doctor`. */
+export async function readPlatformStatus({
+  metadata,
+  host,
+  installation,
+  version,
+  health,
+}: StatusSources): Promise<object> {
+  const [{ parts }, counts, awake, info, processes] = await Promise.all([
+    health(),
+    countStatus(metadata, new Date()),
+    listAwakeEndpoints(metadata),
+    host.info(),
+    readProcessesFile(installation.paths.processes),
+  ]);
+  return {
+    version,
+    processes,
+    parts,
+    counts,
+    awake: awake.map((endpoint) => ({
+      endpoint_id: endpoint.endpointId,
+      project_id: endpoint.projectId,
+      project_name: endpoint.projectName,
+      since: endpoint.startedAt,
+      last_active: endpoint.lastActiveAt,
+    })),
+    host: info,
+  };
+}

@@ -1,0 +1,125 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ClientConfig } from 'pg';
+import { createApiServer } from '../api/create-api-server.ts';
+import { checkPgSettings } from '../compute/settings.ts';
+import { DirectoryServer } from '../directory/directory-server.ts';
+import { createEngineStore } from '../engines/engine-store.ts';
+import { DEFAULT_PG_VERSION } from '../engines/engine.ts';
+import { HostClient } from '../host/host-client.ts';
+import { must } from '../kernel/assert.ts';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../metadata/embedded-postgres.ts';
+import { openMetadata } from '../metadata/open-metadata.ts';
+import { createOperationEngine } from '../operations/engine.ts';
+import { bootstrap } from '../platform/accounts/bootstrap.ts';
+import { createPlatformDeps } from '../platform/context.ts';
+import { createPlatform, operationDefinitions } from '../platform/create-platform.ts';
+import { directoryChanges } from '../platform/directory/directory-changes.ts';
+import { DirectoryFeed } from '../platform/directory/directory-feed.ts';
+import { findDirectoryEntry, getDirectoryEpoch } from '../platform/directory/directory-rows.ts';
+import { ingestReports } from '../platform/reports/ingest-reports.ts';
+import { createPasswordBox } from '../platform/roles/password-box.ts';
+import { countStatus } from '../platform/status/read-status.ts';
+import { checkHealth } from './control-health.ts';
+import { ControlMetrics } from './control-metrics.ts';
+import { readPlatformStatus } from './control-status.ts';
+import { CHECKOUT, type ProcessContext } from './process-context.ts';
+import type { RunningProcess } from './protocol.ts';
+
+/** See docs/decisions/0003: how long an answer waits for the operations that it tells of. */
+const ANSWER_WAIT_MS = 2_000;
+
+const VERSION = (JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8')) as { version: string }).version;
+
+/** The control process: API, operations, reports of the host, the directory stream, and the metadata Postgres. */
+export async function startControl(context: ProcessContext): Promise<RunningProcess> {
+  const { config, installation, secrets, log } = context;
+  const { paths } = installation;
+  const embedded = config.databaseUrl ? undefined : await startMetadataPostgres(context);
+  const connection: ClientConfig = embedded?.connection ?? { connectionString: must(config.databaseUrl).reveal() };
+  const metadata = await openMetadata({ connection, log });
+  await bootstrap({ metadata: metadata.db }, secrets.adminKey);
+
+  const host = new HostClient({ socketPath: paths.hostSocket });
+  const directoryServer = new DirectoryServer(
+    {
+      epoch: () => getDirectoryEpoch(metadata.db),
+      changes: (sinceSeq, signal) => directoryChanges(deps, sinceSeq, signal),
+      find: async (endpointId) => (await findDirectoryEntry(metadata.db, endpointId)) ?? null,
+    },
+    log,
+  );
+  const deps = createPlatformDeps({
+    metadata: metadata.db,
+    host,
+    directory: new DirectoryFeed({ barrier: (seq) => directoryServer.barrier(seq), log }),
+    passwords: createPasswordBox(secrets.passwordBoxKey),
+    checkPgSettings: (settings, pgVersion) => {
+      checkPgSettings(settings, pgVersion);
+      return settings;
+    },
+    settings: {
+      domain: config.domain,
+      pgPort: config.pgPort,
+      minSuspendSeconds: config.minSuspendSeconds,
+      answerWaitMs: ANSWER_WAIT_MS,
+    },
+    log,
+  });
+  const engine = createOperationEngine({ metadata: metadata.db, definitions: operationDefinitions, deps, log });
+  const platform = createPlatform(deps, engine);
+  await directoryServer.listen(paths.controlSocket);
+
+  const stopping = new AbortController();
+  const loops = [engine.run(stopping.signal), ingestReports({ ...deps, engine }, stopping.signal)];
+  const metrics = new ControlMetrics({
+    directory: directoryServer,
+    host,
+    countOperations: async () => (await countStatus(metadata.db, new Date())).operations,
+    countEndpoints: async () => (await countStatus(metadata.db, new Date())).endpoints,
+  });
+  const health = () =>
+    checkHealth({ metadata: metadata.db, host, directory: directoryServer, gateways: config.gatewayWorkers });
+  const api = createApiServer({
+    platform,
+    config: { listenAddress: config.listenAddress, apiPort: config.apiPort, regions: [], domain: config.domain },
+    log,
+    health,
+    metricsText: () => metrics.text(),
+    status: () => readPlatformStatus({ metadata: metadata.db, host, installation, version: VERSION, health }),
+    findEndpoint: (endpointId) => findDirectoryEntry(metadata.db, endpointId),
+    version: VERSION,
+  });
+  const { port } = await api.listen();
+  return {
+    ready: { apiPort: port, metadataPid: embedded?.pid ?? null },
+    end: async (mode) => {
+      await api.close();
+      stopping.abort();
+      await Promise.allSettled(loops);
+      await directoryServer.close();
+      await metadata.close();
+      if (mode === 'stop') await embedded?.stop();
+      else await embedded?.detach();
+    },
+  };
+}
+
+async function startMetadataPostgres({ installation, secrets, log }: ProcessContext): Promise<EmbeddedPostgres> {
+  const { isRoot, uidBase, runDir, paths } = installation;
+  const runAs = isRoot ? { uid: uidBase, gid: uidBase } : null;
+  const engines = createEngineStore({
+    enginesDir: paths.engines,
+    packagesDirs: [join(CHECKOUT, 'node_modules')],
+    runAs,
+    log,
+  });
+  return await startEmbeddedPostgres({
+    dataDir: paths.metadata,
+    runDir,
+    engine: await engines.get(DEFAULT_PG_VERSION),
+    runAs,
+    password: secrets.metadataPassword,
+    log,
+  });
+}

@@ -1,0 +1,56 @@
+import { join } from 'node:path';
+import type { EndpointId } from '@tenantry/contract/ids.ts';
+import { DirectoryClient } from '../directory/directory-client.ts';
+import { createGateway } from '../gateway/gateway.ts';
+import type { ComputeBroker } from '../gateway/ports.ts';
+import { ensureCertificates } from '../gateway/tls/certificates.ts';
+import { HostClient } from '../host/host-client.ts';
+import { GatewayCounters } from './gateway-counters.ts';
+import type { ProcessContext } from './process-context.ts';
+import type { EndMode, RunningProcess } from './protocol.ts';
+
+/** How long open sessions may go on after the order to end. */
+const DRAIN_MS: Readonly<Record<EndMode, number>> = { stop: 500, detach: 5_000 };
+
+/** One gateway worker: Postgres clients on the shared port, its own copy of the directory, the host on a socket. */
+export async function startGateway(context: ProcessContext, workerIndex: number): Promise<RunningProcess> {
+  const { config, installation, secrets, log } = context;
+  const { runDir, paths } = installation;
+  const counters = new GatewayCounters();
+  const directory = await DirectoryClient.open({
+    gateway: String(workerIndex),
+    controlSocket: paths.controlSocket,
+    copyPath: join(paths.gateway, `directory-${workerIndex}.ndjson`),
+    counters: () => counters.totals(),
+    log,
+  });
+  const host = new HostClient({ socketPath: paths.hostSocket });
+  const broker: ComputeBroker = {
+    acquire: (endpointId, signal) => host.acquire(endpointId as EndpointId, signal),
+    findRoleVerifier: (endpointId, role) => host.findRoleVerifier(endpointId as EndpointId, role),
+  };
+  const gateway = createGateway({
+    listenAddress: config.listenAddress,
+    pgPort: config.pgPort,
+    domain: config.domain,
+    workerIndex,
+    workers: config.gatewayWorkers,
+    runDir,
+    // Made by the supervisor before this process began; this only reads them.
+    certificates: await ensureCertificates({ directory: paths.secrets, domain: config.domain }),
+    mockAuthKey: secrets.mockAuthKey,
+    directory,
+    broker,
+    observer: counters,
+    log,
+    drainMs: DRAIN_MS.stop,
+  });
+  const { port } = await gateway.listen();
+  return {
+    ready: { pgPort: port },
+    end: async () => {
+      await gateway.stop();
+      await directory.close();
+    },
+  };
+}
