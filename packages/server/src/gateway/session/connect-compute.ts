@@ -10,15 +10,18 @@ import type { ComputeBroker, GatewayObserver } from '../ports.ts';
 /** From authenticated to a session of the compute, all tries together. */
 const CONNECT_TIMEOUT_MS = 60_000;
 
-/** Tries, over about seven seconds: a compute that stops just now, or a host that restarts, is back by then. */
-const TRIES_MAX = 10;
-const BACKOFF = { firstMs: 10, maxMs: 2_000 } as const;
+const BACKOFF = { firstMs: 10, maxMs: 250 } as const;
 
 /** Going down, coming up, gone: the compute is not there, but the next one will be. */
 const GOING_AWAY: ReadonlySet<string> = new Set(['57P01', '57P02', '57P03']);
 
-/** Too many connections. In a burst of short sessions a place is free a moment later. */
+/** Too many connections. */
 const CROWDED = '53300';
+
+/** How long we try again: a compute that stops just now, or a host that restarts, is back by then. */
+const RETRY_ABSENT_MS = 20_000;
+/** In a burst of short sessions a place is free a moment later; who waits longer should hear Postgres' word. */
+const RETRY_CROWDED_MS = 3_000;
 
 export interface ConnectParts {
   readonly broker: ComputeBroker;
@@ -41,13 +44,13 @@ export async function connectCompute(
     'connect to the compute',
     CONNECT_TIMEOUT_MS,
     async (signal) => {
+      const startedAt = performance.now();
       for (let attempt = 1; ; attempt++) {
         try {
           return await connectOnce(endpointId, login, parts, signal);
         } catch (error) {
           signal.throwIfAborted();
-          if (!isWorthAnotherTry(error)) throw withoutProtocol(error);
-          if (attempt === TRIES_MAX) throw error instanceof DisconnectedError ? computeUnreachable() : error;
+          if (performance.now() - startedAt >= retryMsOf(error)) throw toClientError(error);
         }
         await sleep(backoffMs(attempt, BACKOFF), signal);
       }
@@ -73,13 +76,19 @@ async function connectOnce(
   }
 }
 
-function isWorthAnotherTry(error: unknown): boolean {
-  if (error instanceof DisconnectedError) return true;
-  if (error instanceof ComputeRefusal) return GOING_AWAY.has(error.sqlstate) || error.sqlstate === CROWDED;
-  return error instanceof PlatformError && (error.code === 'HOST_UNAVAILABLE' || error.code === 'SHUTTING_DOWN');
+function retryMsOf(error: unknown): number {
+  if (error instanceof DisconnectedError) return RETRY_ABSENT_MS;
+  if (error instanceof ComputeRefusal) {
+    if (error.sqlstate === CROWDED) return RETRY_CROWDED_MS;
+    return GOING_AWAY.has(error.sqlstate) ? RETRY_ABSENT_MS : 0;
+  }
+  const isHostAway =
+    error instanceof PlatformError && (error.code === 'HOST_UNAVAILABLE' || error.code === 'SHUTTING_DOWN');
+  return isHostAway ? RETRY_ABSENT_MS : 0;
 }
 
-/** A compute that breaks the protocol is not the client's fault. */
-function withoutProtocol(error: unknown): unknown {
+/** A compute that cannot be reached, or breaks the protocol, is not the client's fault. */
+function toClientError(error: unknown): unknown {
+  if (error instanceof DisconnectedError) return computeUnreachable();
   return error instanceof ProtocolError ? new Error('The compute broke the protocol', { cause: error }) : error;
 }

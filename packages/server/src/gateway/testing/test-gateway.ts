@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { createLog } from '../../kernel/log.ts';
 import { Secret } from '../../kernel/secret.ts';
@@ -116,7 +115,7 @@ export async function startTestBed(settings: Readonly<Record<string, string | nu
         connectFailed: (kind) => void failures.push(kind),
         computeAcquired: () => {},
       },
-      log: createLog('gateway-test', process.env['TEST_LOG'] ?? 'silent'),
+      log: createLog('gateway-test', 'silent'),
       drainMs: 0,
       ...options,
     });
@@ -125,28 +124,19 @@ export async function startTestBed(settings: Readonly<Record<string, string | nu
   };
   const { gateway, port } = await addGateway();
   return {
-    ...{ postgres, broker, directory, certificates, gateway, port, failures, sessions, addGateway },
+    postgres,
+    broker,
+    directory,
+    certificates,
+    gateway,
+    port,
+    failures,
+    sessions,
+    addGateway,
     async [Symbol.asyncDispose]() {
       await Promise.all(gateways.map((each) => each.stop()));
       await postgres.destroy();
       await rm(runDir, { recursive: true, force: true });
     },
   };
-}
-
-/** Writes bytes on a new connection and gives all that comes back until the peer closes (or `untilMs` passes). */
-export async function exchangeBytes(port: number, ...chunks: readonly Buffer[]): Promise<Buffer> {
-  const socket = await openSocket(port);
-  const received: Buffer[] = [];
-  socket.on('data', (chunk: Buffer) => received.push(chunk));
-  for (const chunk of chunks) socket.write(chunk);
-  await new Promise((resolve) => socket.once('close', resolve));
-  return Buffer.concat(received);
-}
-
-export async function openSocket(port: number, host = '127.0.0.1'): Promise<Socket> {
-  const socket = connect({ port, host, allowHalfOpen: false, noDelay: true });
-  await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject));
-  socket.on('error', () => {});
-  return socket;
 }

@@ -1,0 +1,63 @@
+import { expect, test } from 'vitest';
+import { LoginLimits } from './login-limits.ts';
+import { LoginPermits } from './login-permits.ts';
+import { FailureBreaker, TokenBuckets } from './rate-limits.ts';
+
+test('a bucket gives its burst at once and then its rate', () => {
+  const buckets = new TokenBuckets({ perSecond: 10, burst: 3 });
+  const take = (at: number): boolean => buckets.take('k', at);
+  expect([take(0), take(0), take(0), take(0)]).toEqual([true, true, true, false]);
+  expect(take(50)).toBe(false);
+  expect([take(100), take(100)]).toEqual([true, false]);
+  expect(buckets.take('other', 100)).toBe(true);
+  expect(buckets.hasToken('k', 60_000)).toBe(true);
+});
+
+test('a bucket forgets the key unused for longest', () => {
+  const buckets = new TokenBuckets({ perSecond: 0.001, burst: 1 });
+  expect([buckets.take('k', 0), buckets.take('k', 1)]).toEqual([true, false]);
+  for (let i = 0; i < 10_000; i++) buckets.take(`other ${i}`, 2);
+  expect(buckets.take('k', 3)).toBe(true);
+});
+
+test('failures block only when they come close together', () => {
+  const breaker = new FailureBreaker({ failuresMax: 3, windowMs: 100, blockMs: 50 });
+  for (const at of [0, 60, 120, 180]) breaker.recordFailure('k', at);
+  expect(breaker.isBlocked('k', 181)).toBe(false);
+  breaker.recordFailure('k', 190);
+  expect(breaker.isBlocked('k', 239)).toBe(true);
+  expect(breaker.isBlocked('other', 239)).toBe(false);
+  expect(breaker.isBlocked('k', 240)).toBe(false);
+});
+
+test('logins: 1,000 in a second pass, 10 wrong passwords block one address at one endpoint', () => {
+  let now = 0;
+  const limits = new LoginLimits(() => now);
+  for (let i = 0; i < 1000; i++) expect(limits.refusalOf('ep-a', '10.0.0.1')).toBeUndefined();
+  for (let i = 0; i < 500; i++) limits.refusalOf('ep-a', '10.0.0.1');
+  expect(limits.refusalOf('ep-a', '10.0.0.1')).toMatchObject({ sqlstate: '53300' });
+  now = 1_000;
+  for (let i = 0; i < 10; i++) limits.recordFailure('ep-a', '10.0.0.1');
+  expect(limits.refusalOf('ep-a', '10.0.0.1')?.message).toMatch(/rate limit/);
+  expect(limits.refusalOf('ep-a', '10.0.0.2')).toBeUndefined();
+  expect(limits.refusalOf('ep-b', '10.0.0.1')).toBeUndefined();
+  now = 121_001;
+  expect(limits.refusalOf('ep-a', '10.0.0.1')).toBeUndefined();
+});
+
+test('permits are handed over in order, and who gave up waiting gets none', async () => {
+  const permits = new LoginPermits(1);
+  const never = new AbortController().signal;
+  const first = await permits.take('ep', never);
+  const leaving = new AbortController();
+  const second = permits.take('ep', leaving.signal);
+  const third = permits.take('ep', never);
+  const elsewhere = await permits.take('other', never);
+  leaving.abort(new Error('left'));
+  await expect(second).rejects.toThrow('left');
+  first();
+  (await third)();
+  elsewhere();
+  (await permits.take('ep', never))();
+  await expect(permits.take('ep', leaving.signal)).rejects.toThrow('left');
+});
