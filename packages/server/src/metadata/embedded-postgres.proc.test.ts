@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Client } from 'pg';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
@@ -9,6 +11,8 @@ import { startEmbeddedPostgres, type EmbeddedPostgres } from './embedded-postgre
 import { openMetadata } from './open-metadata.ts';
 import { isPostmaster } from './postmaster.ts';
 import { testInstallation } from './testing/test-installation.ts';
+
+const CHILD = fileURLToPath(new URL('./testing/embedded-child.ts', import.meta.url));
 
 async function query(postgres: EmbeddedPostgres, text: string): Promise<unknown> {
   const client = new Client(postgres.connection);
@@ -35,6 +39,38 @@ test('it is made once, kept over a stop, and left running by detach for the next
   const third = await installation.start();
   expect(third.pid).toBe(second.pid);
   expect(await query(third, 'select value from kept')).toBe(42);
+});
+
+test('a kill -9 of the process that started it does not reach it; the next start adopts it with its sessions', async () => {
+  await using installation = await testInstallation();
+  const { dataDir, runDir, engine, runAs, password } = installation.options;
+  const argument = JSON.stringify({ dataDir, runDir, engine, runAs, password: password.reveal() });
+  const child = spawn(process.execPath, [CHILD, argument], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [line] = (await once(child.stdout, 'data')) as [Buffer];
+  const client = new Client({
+    host: join(runDir, 'metadata'),
+    user: 'tenantry',
+    database: 'postgres',
+    password: password.reveal(),
+  });
+  await client.connect();
+  const exited = once(child, 'exit');
+  child.kill('SIGKILL');
+  await exited;
+  const postgres = await installation.start();
+  expect(postgres.pid).toBe(Number(line.toString()));
+  expect((await client.query<{ n: number }>('select 1 as n')).rows).toEqual([{ n: 1 }]);
+  await client.end();
+});
+
+test('a crash in the middle of initdb leaves nothing that is taken for a database', async () => {
+  await using installation = await testInstallation();
+  const { dataDir } = installation.options;
+  await mkdir(join(`${dataDir}.new`, 'data'), { recursive: true });
+  await writeFile(join(`${dataDir}.new`, 'data', 'PG_VERSION'), '17\n');
+  const postgres = await installation.start();
+  expect(await query(postgres, 'select 1 as value')).toBe(1);
+  expect(await readdir(dirname(dataDir))).toEqual(['metadata', 'run']);
 });
 
 test('only the right password over a private socket comes in, and it speaks to no network', async () => {

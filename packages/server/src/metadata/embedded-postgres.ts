@@ -44,6 +44,7 @@ const WATCH_EVERY_MS = 500;
 const FAST_SHUTDOWN_MS = 20_000;
 const IMMEDIATE_SHUTDOWN_MS = 5_000;
 const LOG_BYTES_MAX = 5_000_000;
+const LEFTOVER_TRIES_MAX = 8;
 const RESTART_BACKOFF = { firstMs: 100, maxMs: 10_000 };
 
 /**
@@ -54,13 +55,8 @@ const RESTART_BACKOFF = { firstMs: 100, maxMs: 10_000 };
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   await prepare(options);
-  let pid: number | undefined = await findPostmaster(options.dataDir);
-  if (pid === undefined) pid = await startPostmaster(options);
-  else {
-    options.log.info({ pid }, 'metadata database adopted');
-    await waitUntilReady(pid, options);
-  }
   const end = new AbortController();
+  let pid: number | undefined = await adoptOrStart(options, end.signal);
   const watched = watch(pid, options, end.signal, (now) => {
     pid = now;
   });
@@ -108,8 +104,26 @@ async function prepare(options: EmbeddedPostgresOptions): Promise<void> {
   }
 }
 
+async function adoptOrStart(options: EmbeddedPostgresOptions, signal: AbortSignal): Promise<number> {
+  const { dataDir, log } = options;
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      const pid = await findPostmaster(dataDir);
+      if (pid === undefined) return await startPostmaster(options, signal);
+      log.info({ pid }, 'metadata database adopted');
+      await waitUntilReady(pid, options, signal);
+      return pid;
+    } catch (error) {
+      // Children of a killed postmaster need a moment to notice.
+      const mayPass = /shared memory block|lock file/.test(messageOf(error)) && attempt < LEFTOVER_TRIES_MAX;
+      if (!mayPass) throw error;
+      await sleep(backoffMs(attempt, RESTART_BACKOFF));
+    }
+  }
+}
+
 /** Starts it and waits until it answers. */
-async function startPostmaster(options: EmbeddedPostgresOptions): Promise<number> {
+async function startPostmaster(options: EmbeddedPostgresOptions, signal: AbortSignal): Promise<number> {
   const { dataDir, engine, runAs, log } = options;
   const logPath = logPathOf(options);
   await removeForeignLock(dataDir);
@@ -131,7 +145,7 @@ async function startPostmaster(options: EmbeddedPostgresOptions): Promise<number
     await spawned;
     child.unref();
     const pid = child.pid ?? 0;
-    await waitUntilReady(pid, options);
+    await waitUntilReady(pid, options, signal);
     log.info({ pid }, 'metadata database started');
     return pid;
   } catch (error) {
@@ -144,7 +158,7 @@ async function startPostmaster(options: EmbeddedPostgresOptions): Promise<number
   }
 }
 
-async function waitUntilReady(pid: number, options: EmbeddedPostgresOptions): Promise<void> {
+async function waitUntilReady(pid: number, options: EmbeddedPostgresOptions, signal: AbortSignal): Promise<void> {
   const { dataDir, log } = options;
   const startedAt = performance.now();
   let saidAt = startedAt;
@@ -167,7 +181,7 @@ async function waitUntilReady(pid: number, options: EmbeddedPostgresOptions): Pr
         'metadata database starting',
       );
     }
-    await sleep(READY_POLL_MS);
+    await sleep(READY_POLL_MS, signal);
   }
 }
 
@@ -204,10 +218,11 @@ async function watch(
       if (pid !== undefined) log.error({ pid, reason: await lastLogLine(options) }, 'metadata database died');
       pid = undefined;
       onPid(pid);
-      pid = (await findPostmaster(dataDir)) ?? (await startPostmaster(options));
+      pid = await adoptOrStart(options, signal);
       onPid(pid);
       failures = 0;
     } catch (error) {
+      if (signal.aborted) return;
       failures += 1;
       log.error({ err: error }, 'metadata database not started, will retry');
     }

@@ -14,6 +14,7 @@ test.each<[string, unknown, string | undefined]>([
   ['starting up', coded('57P03'), 'METADATA_UNAVAILABLE'],
   ['too many connections', coded('53300'), 'METADATA_UNAVAILABLE'],
   ['ended', new Error('Connection terminated unexpectedly'), 'METADATA_UNAVAILABLE'],
+  ['no answer', new Error('Query read timeout'), 'METADATA_UNAVAILABLE'],
   ['pool exhausted', new Error('timeout exceeded when trying to connect'), 'METADATA_UNAVAILABLE'],
   ['disk full', coded('53100'), 'NO_SPACE'],
   ['a file that is missing', coded('ENOENT', { syscall: 'open' }), 'ENOENT'],

@@ -8,7 +8,7 @@ const NETWORK_SYSCALLS: ReadonlySet<unknown> = new Set(['connect', 'read', 'writ
 
 /** What `pg` and its pool throw without any code. */
 const UNAVAILABLE_MESSAGE =
-  /^(Connection terminated|timeout expired$|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed)/;
+  /^(Connection terminated|timeout expired$|Query read timeout|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed)/;
 
 /**
  * A failure of the metadata connection as METADATA_UNAVAILABLE, a full disk as NO_SPACE; anything else as it is.

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Pool } from 'pg';
+import type { Pool, QueryConfig } from 'pg';
 import { PlatformError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 
@@ -49,7 +49,7 @@ async function applyNext(pool: Pool, migrations: readonly Migration[]): Promise<
   try {
     await client.query('begin');
     await client.query(`set local statement_timeout = ${MIGRATION_TIMEOUT_MS}`);
-    await client.query(`select pg_advisory_xact_lock(hashtextextended($1, 0))`, [LOCK_KEY]);
+    await client.query(patient(`select pg_advisory_xact_lock(hashtextextended('${LOCK_KEY}', 0))`));
     await client.query(`
       create table if not exists schema_migrations (
         name text primary key,
@@ -62,7 +62,7 @@ async function applyNext(pool: Pool, migrations: readonly Migration[]): Promise<
     );
     const next = nextMigration(migrations, rows);
     if (next) {
-      await client.query(next.text);
+      await client.query(patient(next.text));
       await client.query('insert into schema_migrations (name, checksum, breaking) values ($1, $2, $3)', [
         next.name,
         next.checksum,
@@ -77,6 +77,12 @@ async function applyNext(pool: Pool, migrations: readonly Migration[]): Promise<
     client.release(true);
     throw error;
   }
+}
+
+/** A statement that gets longer than the pool's statements do. `pg` takes this field; its types do not know it. */
+function patient(text: string): QueryConfig {
+  const config = { text, query_timeout: MIGRATION_TIMEOUT_MS };
+  return config;
 }
 
 /** Pure: which of the migrations comes next. Exported for its test. */

@@ -1,7 +1,7 @@
 import { Kysely, PostgresDialect, type PostgresPool } from 'kysely';
 import { Pool, types, type ClientConfig, type CustomTypesConfig } from 'pg';
 import type { Log } from '../kernel/log.ts';
-import { messageOf } from '../kernel/errors.ts';
+import { codeOf, messageOf } from '../kernel/errors.ts';
 import { toMetadataError } from './metadata-error.ts';
 import { migrate } from './migrate.ts';
 import type { Tables } from './tables.ts';
@@ -25,6 +25,8 @@ export interface MetadataOptions {
 const CONNECTIONS_MAX = 10;
 const CONNECT_TIMEOUT_MS = 5_000;
 const STATEMENT_TIMEOUT_MS = 10_000;
+/** For a server that does not even answer that a statement has timed out. */
+const ANSWER_TIMEOUT_MS = 12_000;
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 30_000;
 const IDLE_TIMEOUT_MS = 30_000;
 
@@ -40,6 +42,7 @@ export async function openMetadata({ connection, log }: MetadataOptions): Promis
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     idleTimeoutMillis: IDLE_TIMEOUT_MS,
     statement_timeout: STATEMENT_TIMEOUT_MS,
+    query_timeout: ANSWER_TIMEOUT_MS,
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
     keepAlive: true,
     types: COLUMN_TYPES,
@@ -69,18 +72,23 @@ const COLUMN_TYPES: CustomTypesConfig = {
 
 /** The one place where failures of statements and connections become PlatformErrors. */
 function translatingPool(pool: Pool): PostgresPool {
-  const translated = async <T>(work: Promise<T>): Promise<T> => {
-    try {
-      return await work;
-    } catch (error) {
-      throw toMetadataError(error);
-    }
-  };
   const connect = async () => {
-    const client = await translated(pool.connect());
+    const client = await pool.connect().catch((error: unknown) => {
+      throw toMetadataError(error);
+    });
+    let isLost = false;
     return {
-      query: (sql: string, parameters: unknown[]) => translated(client.query(sql, parameters)),
-      release: (destroy?: boolean) => client.release(destroy),
+      query: async (sql: string, parameters: unknown[]) => {
+        try {
+          return await client.query(sql, parameters);
+        } catch (error) {
+          const translated = toMetadataError(error);
+          // A late answer must not meet the next statement.
+          isLost ||= codeOf(translated) === 'METADATA_UNAVAILABLE';
+          throw translated;
+        }
+      },
+      release: (destroy?: boolean) => client.release(destroy === true || isLost),
     };
   };
   // Kysely's type also asks for cursors, which it uses only if told to stream.
