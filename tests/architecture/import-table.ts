@@ -16,7 +16,7 @@ export const SERVER_FOLDERS: Readonly<Record<string, FolderRule>> = {
   compute: { imports: ['pgwire', 'kernel'], types: ['engines', 'storage', 'host'] },
   host: { imports: ['compute', 'storage', 'engines', 'kernel'] },
   gateway: { imports: ['pgwire', 'kernel'] },
-  metadata: { imports: ['kernel'], types: ['engines', 'storage'] },
+  metadata: { imports: ['engines', 'kernel'] },
   operations: { imports: ['metadata', 'kernel'] },
   platform: { imports: ['operations', 'metadata', 'kernel'], types: ['host'] },
   directory: { imports: ['kernel'], types: ['gateway'] },

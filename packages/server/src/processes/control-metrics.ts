@@ -1,6 +1,6 @@
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { DirectoryServer } from '../directory/directory-server.ts';
-import type { Host } from '../host/host.ts';
+import type { Host, HostInfo } from '../host/host.ts';
 import { ACQUIRE_BUCKETS_S, CONNECT_FAILURE_KINDS } from './gateway-counters.ts';
 
 interface MetricsSources {
@@ -31,21 +31,17 @@ export class ControlMetrics {
   #addHost(): void {
     const { host } = this.#sources;
     const registers = [this.#registry];
-    const awakeMax = new Gauge({
-      name: 'tenantry_computes_awake_max',
-      help: 'Computes that may be awake at once',
-      registers,
-    });
-    void new Gauge({
-      name: 'tenantry_computes_awake',
-      help: 'Computes that are awake',
-      registers,
-      async collect(): Promise<void> {
-        const info = await host.info();
-        this.set(info.computesAwake);
-        awakeMax.set(info.computesAwakeMax);
-      },
-    });
+    const gauge = (name: string, help: string, value: (info: HostInfo) => number): Gauge =>
+      new Gauge({
+        name,
+        help,
+        registers,
+        async collect(): Promise<void> {
+          this.set(value(await host.info()));
+        },
+      });
+    gauge('tenantry_computes_awake', 'Computes that are awake', (info) => info.computesAwake);
+    gauge('tenantry_computes_awake_max', 'Computes that may be awake at once', (info) => info.computesAwakeMax);
   }
 
   #addCounts(name: string, help: string, label: string, count: () => Promise<Readonly<Record<string, number>>>): void {

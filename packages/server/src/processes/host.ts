@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { DEFAULT_PG_VERSION } from '../engines/engine.ts';
 import { createEngineStore } from '../engines/engine-store.ts';
 import { startHostServer } from '../host/host-server.ts';
 import { createLocalHost } from '../host/local-host.ts';
@@ -37,6 +38,12 @@ export async function startHost({ config, installation, secrets, log }: ProcessC
     log,
   });
   await volumes.recover();
+  try {
+    await volumes.prepare(await engines.get(DEFAULT_PG_VERSION));
+  } catch (error) {
+    // A full disk must not keep existing computes from waking; the first create tries again and tells its caller.
+    log.warn({ err: error }, 'The default template is not ready');
+  }
   const host = await createLocalHost({
     hostId: LOCAL_HOST_ID,
     hostDir: paths.host,

@@ -1,14 +1,16 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { chmod, lchown, mkdir, readdir, rename, rm, symlink } from 'node:fs/promises';
 import { join, relative } from 'node:path';
+import type { Engine } from '../engines/engine.ts';
 import { assertReachable } from '../engines/reachable-path.ts';
 import { assert, must } from '../kernel/assert.ts';
 import { syncDirectory } from '../kernel/atomic-file.ts';
-import { codeOf, isNoSpace, PlatformError } from '../kernel/errors.ts';
+import { codeOf, isNoSpace, messageOf, PlatformError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import type { Secret } from '../kernel/secret.ts';
 import { dataPathOf, type StorageBackend } from './backends/backend.ts';
-import { allocatedBytes, apparentBytes, assertSpace, noSpace } from './disk-space.ts';
+import { allocatedBytes, apparentBytes, hasRoom, noSpace } from './disk-space.ts';
 import { openBackend, type StorageSetting } from './open-backend.ts';
 import { createTemplateStore, type TemplateStore } from './template-store.ts';
 import { readVolumeRecord, writeVolumeRecord } from './volume-record.ts';
@@ -37,6 +39,8 @@ interface StoreParts {
 
 /** Tenants' users pass through, but list nothing. */
 const PASSABLE = 0o711;
+
+const NOT_A_VOLUME = 'its directory holds no volume record';
 
 /** Ids become file names. */
 const VOLUME_ID = /^[a-z0-9][a-z0-9-]{0,62}$/;
@@ -69,12 +73,17 @@ class LocalVolumeStore implements VolumeStore {
     this.#parts = parts;
   }
 
+  async prepare(engine: Engine): Promise<void> {
+    await this.#parts.templates.get(engine);
+  }
+
   async create(options: CreateVolumeOptions): Promise<Volume> {
     const { volumeId } = options;
     assertVolumeId(volumeId);
     return this.#inTurn(volumeId, async () => {
       const present = await this.find(volumeId);
       if (present) return present;
+      if (existsSync(this.#volumeDir(volumeId))) throw new Error(`Cannot create volume ${volumeId}: ${NOT_A_VOLUME}`);
       try {
         return await this.#make(options);
       } catch (error) {
@@ -101,9 +110,11 @@ class LocalVolumeStore implements VolumeStore {
   async list(): Promise<readonly Volume[]> {
     const volumes: Volume[] = [];
     await forEachParallel(await readdir(this.#dir('volumes')), async (name) => {
-      const volume = VOLUME_ID.test(name) ? await this.find(name) : undefined;
-      if (volume) volumes.push(volume);
-      else this.#parts.log.warn({ name }, 'not a volume, left alone');
+      try {
+        volumes.push(must(await this.find(name), NOT_A_VOLUME));
+      } catch (error) {
+        this.#parts.log.warn({ name, reason: messageOf(error) }, 'not a volume, left alone');
+      }
     });
     return volumes.sort((a, b) => (a.volumeId < b.volumeId ? -1 : 1));
   }
@@ -144,7 +155,7 @@ class LocalVolumeStore implements VolumeStore {
       }
     }
     for (const volumeId of await readdir(join(this.#parts.hostDir, 'wal'))) {
-      if (await readVolumeRecord(this.#volumeDir(volumeId))) continue;
+      if (existsSync(this.#volumeDir(volumeId))) continue;
       log.info({ volumeId }, 'removing WAL without a volume');
       await rm(this.#walDir(volumeId), { recursive: true, force: true });
     }
@@ -153,7 +164,7 @@ class LocalVolumeStore implements VolumeStore {
   /** Everything in a staging tree first; the rename is the commit, and the sync after it makes it last. */
   async #make({ volumeId, engine, owner }: CreateVolumeOptions): Promise<Volume> {
     const { backend, templates, hostDir } = this.#parts;
-    await assertSpace(hostDir, backend.root);
+    await this.#assertRoom();
     const template = await templates.get(engine);
     const staging = join(this.#dir('staging'), unique(volumeId));
     const walDir = this.#walDir(volumeId);
@@ -181,6 +192,13 @@ class LocalVolumeStore implements VolumeStore {
     }
     await syncDirectory(this.#dir('volumes'));
     return must(await this.find(volumeId));
+  }
+
+  async #assertRoom(): Promise<void> {
+    const { backend, hostDir } = this.#parts;
+    if (await hasRoom(hostDir, backend.root)) return;
+    await backend.makeRoom();
+    if (!(await hasRoom(hostDir, backend.root))) throw noSpace();
   }
 
   /** A relative link, so that the host directory can be moved. */

@@ -24,6 +24,8 @@ export interface CreateVolumeOptions {
 /** The volumes of one machine. A volume exists whole or not at all, whenever the process dies. */
 export interface VolumeStore {
   readonly backend: StorageBackendInfo;
+  /** Makes the engine's template ahead of its first use. */
+  prepare(engine: Engine): Promise<void>;
   /** Clones the engine's template (made on first use). Returns the present volume if there is one of this id. */
   create(options: CreateVolumeOptions): Promise<Volume>;
   find(volumeId: string): Promise<Volume | undefined>;
