@@ -252,9 +252,14 @@ export class RunningPlatform implements AsyncDisposable {
     await waitUntil('GET /healthz to answer 200', isHealthy, timeoutMs);
   }
 
-  stderrTail(lines = 60): string {
-    const text = existsSync(this.stderrPath) ? readFileSync(this.stderrPath, 'utf8') : '';
-    return `--- end of ${this.stderrPath}:\n${text.trimEnd().split('\n').slice(-lines).join('\n')}\n---`;
+  /** The end of standard error and of the log, for the message of a failure. */
+  stderrTail(lines = 40): string {
+    return [this.stderrPath, join(this.dataDir, 'logs', 'tenantry.log')]
+      .filter((path) => existsSync(path))
+      .map(
+        (path) => `--- end of ${path}:\n${readFileSync(path, 'utf8').trimEnd().split('\n').slice(-lines).join('\n')}`,
+      )
+      .join('\n');
   }
 
   /** Ends whatever still lives and removes every trace, after a failure too. */
