@@ -1,4 +1,4 @@
-import pg from 'pg';
+import { Client } from 'pg';
 import type { Secret } from '../kernel/secret.ts';
 
 export interface ConnectOptions {
@@ -7,7 +7,7 @@ export interface ConnectOptions {
   readonly database?: string;
 }
 
-export type ComputeConnection = pg.Client;
+export type ComputeConnection = Client;
 
 /** The superuser of every compute. Only the platform has its password. */
 export const PLATFORM_ROLE = 'cloud_admin';
@@ -17,8 +17,8 @@ const CONNECT_MS = 10_000;
  * A connection of the platform to a compute. Its search path holds the catalog only, so that nothing that a tenant
  * creates, an operator or a function, is ever run with the platform's rights.
  */
-export async function connectCompute({ socketDirectory, password, database }: ConnectOptions): Promise<pg.Client> {
-  const client = new pg.Client({
+export async function connectCompute({ socketDirectory, password, database }: ConnectOptions): Promise<Client> {
+  const client = new Client({
     host: socketDirectory,
     port: 5432,
     user: PLATFORM_ROLE,

@@ -151,7 +151,7 @@ export class ComputeRunner {
   stop(): void {
     this.#isStopping = true;
     void this.#monitor?.close();
-    void this.#process?.stop().catch((error: unknown) => this.#logError(error, 'compute not stopped'));
+    void this.#stopProcess();
   }
 
   configOptions(spec: EndpointSpec): ConfigFileOptions {
@@ -296,23 +296,34 @@ export class ComputeRunner {
     this.#listener?.seen({ logicalBytes: Number(rows[0]?.[0]) });
   }
 
+  async #stopProcess(): Promise<void> {
+    try {
+      await this.#process?.stop();
+    } catch (error) {
+      this.#logError(error, 'compute not stopped');
+    }
+  }
+
   /** It did not become ready: what there is of it goes, and its end tells the rest. */
   async #abandon(error: unknown): Promise<void> {
     this.#noteFailure(error);
-    await this.#process?.stop().catch((stopError: unknown) => this.#logError(stopError, 'compute not stopped'));
+    await this.#stopProcess();
   }
 
   #setProcess(process: PostgresProcess): void {
     this.#process = process;
-    void process.ended.then(
-      async (end) => {
-        // A start that failed knows the reason better than the exit code does.
-        await this.#settled;
-        if (!this.#isStopping) this.#noteFailure(unexpectedEnd(end));
-        this.#end(undefined);
-      },
-      (error: unknown) => this.#end(error),
-    );
+    void this.#awaitEnd(process);
+  }
+
+  async #awaitEnd(process: PostgresProcess): Promise<void> {
+    try {
+      const end = await process.ended;
+      // A start that failed knows the reason better than the exit code does.
+      await this.#settled;
+      this.#end(this.#isStopping ? undefined : unexpectedEnd(end));
+    } catch (error) {
+      this.#end(error);
+    }
   }
 
   #end(error: unknown): void {

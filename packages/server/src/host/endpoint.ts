@@ -404,7 +404,8 @@ export class Endpoint {
     const version = this.#deps.feed.nextVersion(this.id);
     this.#report = { ...this.#report, ...patch, version };
     this.#isDirty = true;
-    this.#flushTimer ??= setTimeout(() => {
+    if (this.#flushTimer) return;
+    this.#flushTimer = setTimeout(() => {
       this.#flushTimer = undefined;
       void this.flush();
     }, FLUSH_DELAY_MS).unref();

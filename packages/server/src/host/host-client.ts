@@ -1,5 +1,4 @@
 import { Agent, request, type IncomingMessage } from 'node:http';
-import { createInterface } from 'node:readline';
 import { ERROR_CODES, type ErrorCode } from '@tenantry/contract/error-codes.ts';
 import type { EndpointId } from '@tenantry/contract/ids.ts';
 import { codeOf, PlatformError } from '../kernel/errors.ts';
@@ -97,7 +96,7 @@ export class HostClient implements Host {
     while (!signal.aborted) {
       try {
         const response = await this.#send('GET', `/reports?since=${since}`, undefined, signal);
-        for await (const line of createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY })) {
+        for await (const line of readLines(response)) {
           const report = JSON.parse(line) as EndpointReport;
           since = report.version;
           yield report;
@@ -164,6 +163,16 @@ async function readText(response: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of response as AsyncIterable<Buffer>) chunks.push(chunk);
   return Buffer.concat(chunks).toString('utf8');
+}
+
+/** The whole lines of a response. @throws ECONNRESET if it ends early */
+async function* readLines(response: IncomingMessage): AsyncGenerator<string> {
+  let rest = '';
+  for await (const chunk of response.setEncoding('utf8') as AsyncIterable<string>) {
+    const lines = (rest + chunk).split('\n');
+    rest = lines.pop() ?? '';
+    yield* lines;
+  }
 }
 
 const isConnectionError = (error: unknown): boolean => CONNECTION_CODES.has(codeOf(error) ?? '');

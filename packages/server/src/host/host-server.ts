@@ -82,8 +82,8 @@ async function handle(
 }
 
 async function call(host: Host, method: HostMethod, args: readonly unknown[], signal: AbortSignal): Promise<unknown> {
-  const all = method === 'acquire' ? [args[0], signal] : args;
-  const run = host[method] as (...args: readonly unknown[]) => Promise<unknown>;
+  const all = method === 'acquire' ? [args[0], signal] : [...args];
+  const run = host[method] as (...args: unknown[]) => Promise<unknown>;
   return await run.apply(host, all);
 }
 

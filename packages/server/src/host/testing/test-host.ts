@@ -15,7 +15,7 @@ import {
 } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { pino } from 'pino';
-import pg from 'pg';
+import { Client } from 'pg';
 import type { Engine } from '../../engines/engine.ts';
 import { makeVerifier } from '../../kernel/scram-verifier.ts';
 import { Secret } from '../../kernel/secret.ts';
@@ -96,14 +96,14 @@ export async function addEndpoint(
 }
 
 /** Connects as the tenant's role does. */
-export async function connectTenant(host: LocalHost, spec: EndpointSpec, database = 'neondb'): Promise<pg.Client> {
+export async function connectTenant(host: LocalHost, spec: EndpointSpec, database = 'neondb'): Promise<Client> {
   const address = await host.acquire(spec.endpointId);
   if (address.kind !== 'unix') throw new Error('not a socket');
   return await connectSocket(address.socketPath, database);
 }
 
-export async function connectSocket(socketPath: string, database = 'neondb'): Promise<pg.Client> {
-  const client = new pg.Client({
+export async function connectSocket(socketPath: string, database = 'neondb'): Promise<Client> {
+  const client = new Client({
     host: dirname(socketPath),
     user: 'neondb_owner',
     password: ROLE_PASSWORD,
@@ -120,7 +120,7 @@ export async function waitFor<T>(what: string, ms: number, check: () => T | Prom
   const deadlineAt = performance.now() + ms;
   for (;;) {
     const value = await check();
-    if (value !== undefined && value !== null && value !== false) return value as NonNullable<T>;
+    if (value !== undefined && value !== null && value !== false) return value;
     if (performance.now() > deadlineAt) throw new Error(`not within ${ms} ms: ${what} (last: ${String(value)})`);
     await new Promise((r) => setTimeout(r, 10));
   }
@@ -241,5 +241,6 @@ function copyVolumes(path: string, template: string): VolumeStore {
     delete: async (volumeId) => rmSync(join(path, volumeId), { recursive: true, force: true }),
     usage: async () => ({ logicalBytes: 0, exclusiveBytes: 0 }),
     recover: async () => undefined,
+    prepare: async () => undefined,
   };
 }

@@ -1,0 +1,153 @@
+import { dirname } from 'node:path';
+import { Client, type ClientConfig } from 'pg';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { EndpointReport, EndpointSpec } from './host.ts';
+import type { LocalHost } from './local-host.ts';
+import {
+  addEndpoint,
+  connectTenant,
+  ROLE_PASSWORD,
+  makeHost,
+  makeTestBed,
+  waitFor,
+  type TestBed,
+} from './testing/test-host.ts';
+
+let bed: TestBed;
+let host: LocalHost;
+const TIMEOUT_SECONDS = 2;
+
+beforeAll(async () => {
+  bed = makeTestBed();
+  host = await makeHost(bed);
+});
+
+afterAll(async () => {
+  await host.stopAll();
+  bed.dispose();
+});
+
+async function reportOf({ endpointId }: EndpointSpec): Promise<EndpointReport> {
+  for await (const report of host.reports(0, new AbortController().signal)) {
+    if (report.endpointId === endpointId) return report;
+  }
+  throw new Error('no report');
+}
+
+async function begin(name: string): Promise<{ spec: EndpointSpec; client: Client }> {
+  const spec = await addEndpoint(host, name, { suspendTimeoutSeconds: TIMEOUT_SECONDS });
+  return { spec, client: await connectTenant(host, spec) };
+}
+
+/** For how long it stays active from now on, in seconds; at most `atMost`. */
+async function staysActive(spec: EndpointSpec, atMost: number): Promise<number> {
+  const from = performance.now();
+  const seconds = (): number => (performance.now() - from) / 1000;
+  await waitFor('suspended, or long enough', (atMost + 5) * 1000, async () => {
+    return seconds() > atMost || (await reportOf(spec)).state !== 'active';
+  });
+  return seconds();
+}
+
+describe('activity', () => {
+  test('an open connection that does nothing does not keep a compute awake', async () => {
+    const { spec, client } = await begin('open');
+    await client.query('SELECT 1');
+    expect(await staysActive(spec, 8)).toBeLessThan(5);
+    await expect(client.query('SELECT 1')).rejects.toThrow();
+    const { lastActiveAt, suspendedAt } = await waitFor('idle', 5000, async () => {
+      const report = await reportOf(spec);
+      return report.state === 'idle' ? report : undefined;
+    });
+    const idleSeconds = (Date.parse(suspendedAt ?? '') - Date.parse(lastActiveAt ?? '')) / 1000;
+    expect(idleSeconds).toBeGreaterThanOrEqual(TIMEOUT_SECONDS);
+    expect(idleSeconds).toBeLessThan(TIMEOUT_SECONDS + 1.5);
+  });
+
+  test('nobody but the platform does not keep it awake', async () => {
+    const { spec, client } = await begin('nobody');
+    await client.end();
+    expect(await staysActive(spec, 8)).toBeLessThan(5);
+  });
+
+  test('a transaction that is open keeps it awake', async () => {
+    const { spec, client } = await begin('transaction');
+    await client.query('BEGIN');
+    expect(await staysActive(spec, 5)).toBeGreaterThanOrEqual(5);
+    await client.query('COMMIT');
+    expect(await staysActive(spec, 8)).toBeLessThan(5);
+  });
+
+  test('a running query keeps it awake', async () => {
+    const { spec, client } = await begin('query');
+    const sleeping = client.query('SELECT pg_sleep(5)');
+    expect(await staysActive(spec, 4.5)).toBeGreaterThanOrEqual(4.5);
+    await sleeping;
+    expect(await staysActive(spec, 8)).toBeLessThan(5);
+  });
+
+  test('sessions that come and go between two looks keep it awake', async () => {
+    const { spec, client } = await begin('sessions');
+    await client.end();
+    const { startedAt } = await reportOf(spec);
+    const until = performance.now() + 5000;
+    while (performance.now() < until) {
+      // Not through acquire, which counts by itself: as a client that has the address.
+      const again = await connectTenant({ ...host, acquire: async () => await addressOf(spec) } as LocalHost, spec);
+      await again.end();
+      await new Promise((r) => setTimeout(r, 300));
+    }
+    expect(await reportOf(spec)).toMatchObject({ state: 'active', startedAt });
+    expect(await staysActive(spec, 8)).toBeLessThan(5);
+  });
+
+  const addresses = new Map<string, Awaited<ReturnType<LocalHost['acquire']>>>();
+  async function addressOf(spec: EndpointSpec) {
+    const known = addresses.get(spec.endpointId) ?? (await host.acquire(spec.endpointId));
+    addresses.set(spec.endpointId, known);
+    return known;
+  }
+
+  test('a replication client keeps it awake', async () => {
+    const { spec, client } = await begin('replication');
+    await client.end();
+    const address = await addressOf(spec);
+    if (address.kind !== 'unix') throw new Error('not a socket');
+    const receiver = new Client({
+      host: dirname(address.socketPath),
+      user: 'neondb_owner',
+      password: ROLE_PASSWORD,
+      database: 'neondb',
+      // A walsender; `pg` passes it through as a startup parameter.
+      replication: 'database',
+    } as ClientConfig);
+    receiver.on('error', () => undefined);
+    await receiver.connect();
+    expect(await staysActive(spec, 5)).toBeGreaterThanOrEqual(5);
+    await receiver.end();
+    expect(await staysActive(spec, 8)).toBeLessThan(5);
+  });
+
+  test('a role and a database that SQL made are seen', async () => {
+    const spec = await addEndpoint(host, 'sql-made');
+    const client = await connectTenant(host, spec);
+    await client.query("CREATE ROLE by_sql LOGIN PASSWORD 'secret'");
+    await client.query('CREATE ROLE group_only NOLOGIN');
+    await client.query('CREATE DATABASE by_sql');
+    const { catalog, logicalBytes } = await waitFor('the report', 5000, async () => {
+      const report = await reportOf(spec);
+      const isSeen = report.catalog?.databases.some(({ name }) => name === 'by_sql');
+      return isSeen && report.logicalBytes !== null ? report : undefined;
+    });
+    expect(catalog?.roles.map(({ name }) => name)).toEqual(['by_sql', 'neondb_owner']);
+    expect(catalog?.roles[0]?.verifier).toMatch(/^SCRAM-SHA-256\$/);
+    expect(catalog?.databases).toEqual([
+      { name: 'by_sql', owner: 'neondb_owner' },
+      { name: 'neondb', owner: 'neondb_owner' },
+    ]);
+    expect(logicalBytes).toBeGreaterThan(1e6);
+    expect(await host.findRoleVerifier(spec.endpointId, 'by_sql')).toBe(catalog?.roles[0]?.verifier);
+    expect(await host.findRoleVerifier(spec.endpointId, 'cloud_admin')).toBeUndefined();
+    await client.end();
+  });
+});

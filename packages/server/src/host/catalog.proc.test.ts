@@ -1,0 +1,152 @@
+import { Client } from 'pg';
+import { dirname } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { PlatformError } from '../kernel/errors.ts';
+import { makeVerifier } from '../kernel/scram-verifier.ts';
+import type { CatalogChange, EndpointReport, EndpointSpec } from './host.ts';
+import type { LocalHost } from './local-host.ts';
+import { addEndpoint, connectTenant, makeHost, makeTestBed, type TestBed } from './testing/test-host.ts';
+
+let bed: TestBed;
+let host: LocalHost;
+
+beforeAll(async () => {
+  bed = makeTestBed();
+  host = await makeHost(bed);
+});
+
+afterAll(async () => {
+  await host.stopAll();
+  bed.dispose();
+});
+
+type Change = CatalogChange extends infer C ? (C extends { seq: number } ? Omit<C, 'seq'> : never) : never;
+
+async function reportOf({ endpointId }: EndpointSpec): Promise<EndpointReport> {
+  for await (const report of host.reports(0, new AbortController().signal)) {
+    if (report.endpointId === endpointId) return report;
+  }
+  throw new Error('no report');
+}
+
+const withSeq = (changes: readonly Change[], from: number): CatalogChange[] =>
+  changes.map((change, i) => ({ ...change, seq: from + i }) as CatalogChange);
+
+/** Sends the changes as control does, and waits for the last. */
+async function order(spec: EndpointSpec, from: number, ...changes: Change[]): Promise<void> {
+  const catalogChanges = withSeq(changes, from);
+  await host.applySpec({ ...spec, generation: from + 1, catalogChanges });
+  await host.applyCatalog(spec.endpointId, from + changes.length - 1);
+}
+
+async function connectAs(spec: EndpointSpec, user: string, password: string, database: string): Promise<Client> {
+  const address = await host.acquire(spec.endpointId);
+  if (address.kind !== 'unix') throw new Error('not a socket');
+  const client = new Client({ host: dirname(address.socketPath), user, password, database });
+  client.on('error', () => undefined);
+  await client.connect();
+  return client;
+}
+
+const refusal = async (work: Promise<unknown>): Promise<{ code: string; sqlstate: unknown } | undefined> =>
+  await work.then(
+    () => undefined,
+    (error: unknown) => {
+      if (!(error instanceof PlatformError)) throw error;
+      return { code: error.code, sqlstate: error.details['sqlstate'] };
+    },
+  );
+
+const STRANGE = 'o"dd \\ näme';
+
+describe('catalog changes', () => {
+  test('pending ones are applied at the start, before anyone gets the address', async () => {
+    const catalogChanges = withSeq([{ kind: 'put_role', name: 'app', verifier: makeVerifier('first-secret') }], 1);
+    const spec = await addEndpoint(host, 'pending', { catalogChanges });
+    const client = await connectAs(spec, 'app', 'first-secret', 'neondb');
+    const { rows } = await client.query(
+      `SELECT rolcreatedb, rolcreaterole, rolbypassrls, rolreplication, rolsuper, pg_has_role('neon_superuser', 'member') AS member
+       FROM pg_roles WHERE rolname = 'app'`,
+    );
+    expect(rows).toEqual([
+      {
+        rolcreatedb: true,
+        rolcreaterole: true,
+        rolbypassrls: true,
+        rolreplication: true,
+        rolsuper: false,
+        member: true,
+      },
+    ]);
+    await client.end();
+    expect(await reportOf(spec)).toMatchObject({ catalogAppliedSeq: 1 });
+    expect((await reportOf(spec)).catalog?.roles.map((r) => r.name)).toContain('app');
+  });
+
+  test('each kind works, twice, with any name', async () => {
+    const spec = await addEndpoint(host, 'kinds');
+    const put = { kind: 'put_role', name: STRANGE, verifier: makeVerifier('a') } as const;
+    await order(spec, 1, put, put);
+    const create = { kind: 'create_database', name: STRANGE, owner: STRANGE } as const;
+    await order(spec, 3, create, create);
+    await order(spec, 5, { ...put, verifier: makeVerifier('b') });
+    const client = await connectAs(spec, STRANGE, 'b', STRANGE);
+    const update = { kind: 'update_database', name: STRANGE, newName: 'plain', owner: 'neondb_owner' } as const;
+    await order(spec, 6, update, update);
+    await client.end().catch(() => undefined);
+    const rename = { kind: 'rename_role', name: STRANGE, newName: 'renamed' } as const;
+    await order(spec, 8, rename, rename);
+    await (await connectAs(spec, 'renamed', 'b', 'plain')).end();
+    // A session that stays open does not keep its database.
+    await connectAs(spec, 'renamed', 'b', 'plain');
+    const drop = { kind: 'drop_database', name: 'plain' } as const;
+    await order(spec, 10, drop, drop);
+    await order(spec, 12, { kind: 'drop_role', name: 'renamed' }, { kind: 'drop_role', name: 'renamed' });
+    expect((await reportOf(spec)).catalog).toMatchObject({
+      roles: [{ name: 'neondb_owner' }],
+      databases: [{ name: 'neondb', owner: 'neondb_owner' }],
+    });
+  });
+
+  test('what a dropped role owned goes to the owner of its database', async () => {
+    const spec = await addEndpoint(host, 'heirs');
+    await order(spec, 1, { kind: 'put_role', name: 'leaver', verifier: makeVerifier('x') });
+    const owner = await connectTenant(host, spec);
+    await owner.query('GRANT CREATE ON SCHEMA public TO leaver');
+    const leaver = await connectAs(spec, 'leaver', 'x', 'neondb');
+    await leaver.query('CREATE TABLE kept AS SELECT 7 AS n');
+    await leaver.end();
+    await order(spec, 2, { kind: 'drop_role', name: 'leaver' });
+    expect((await owner.query('SELECT tableowner FROM pg_tables WHERE tablename = $1', ['kept'])).rows).toEqual([
+      { tableowner: 'neondb_owner' },
+    ]);
+    await owner.end();
+  });
+
+  test('a role that owns a database is not dropped, in the words of Postgres', async () => {
+    const spec = await addEndpoint(host, 'refused');
+    const dropped = order(spec, 1, { kind: 'drop_role', name: 'neondb_owner' });
+    await expect(dropped).rejects.toThrow(/cannot be dropped/);
+    expect(await refusal(host.applyCatalog(spec.endpointId, 1))).toEqual({
+      code: 'CATALOG_CHANGE_REFUSED',
+      sqlstate: '2BP01',
+    });
+    await host.suspend(spec.endpointId);
+    await (await connectTenant(host, spec)).end();
+    expect((await reportOf(spec)).catalogAppliedSeq).toBe(0);
+  });
+
+  test.each<Change>([
+    { kind: 'drop_role', name: 'cloud_admin' },
+    { kind: 'put_role', name: 'neon_superuser', verifier: makeVerifier('x') },
+    { kind: 'rename_role', name: 'neondb_owner', newName: 'pg_monitor' },
+    { kind: 'put_role', name: 'plain', verifier: 'a password' },
+    { kind: 'drop_database', name: 'postgres' },
+    { kind: 'create_database', name: 'template1', owner: 'neondb_owner' },
+    { kind: 'create_database', name: 'orphan', owner: 'nobody' },
+  ])('$kind of $name is refused', async (change) => {
+    const spec = await addEndpoint(host, `reserved-${change.kind.replace('_', '-')}-${change.name.length}`);
+    expect(await refusal(order(spec, 1, change))).toMatchObject({ code: 'CATALOG_CHANGE_REFUSED' });
+    await host.suspend(spec.endpointId);
+  });
+});

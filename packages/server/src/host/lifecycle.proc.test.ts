@@ -1,0 +1,338 @@
+import { readFileSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { findProcessesByCommand } from '../compute/process-table.ts';
+import { PlatformError } from '../kernel/errors.ts';
+import type { EndpointReport, EndpointSpec } from './host.ts';
+import type { LocalHost } from './local-host.ts';
+import {
+  addEndpoint,
+  connectSocket,
+  connectTenant,
+  isRoot,
+  makeHost,
+  makeTestBed,
+  specOf,
+  UID_BASE,
+  waitFor,
+  type TestBed,
+} from './testing/test-host.ts';
+
+let bed: TestBed;
+let host: LocalHost;
+
+beforeAll(async () => {
+  bed = makeTestBed();
+  host = await makeHost(bed);
+});
+
+afterAll(async () => {
+  await host.stopAll();
+  expect(findProcessesByCommand(bed.directory)).toEqual([]);
+  bed.dispose();
+});
+
+async function reportOf({ endpointId }: EndpointSpec, from = host): Promise<EndpointReport> {
+  const abort = new AbortController();
+  for await (const report of from.reports(0, abort.signal)) if (report.endpointId === endpointId) return report;
+  throw new Error('no report');
+}
+
+/** The postmaster's pid, from the data directory. */
+function postmasterOf(spec: EndpointSpec): number {
+  return Number(readFileSync(join(bed.directory, 'volumes', spec.volumeId, 'postmaster.pid'), 'utf8').split('\n')[0]);
+}
+
+const codeOfFailure = async (work: Promise<unknown>): Promise<string | undefined> =>
+  await work.then(
+    () => undefined,
+    (error: unknown) => (error instanceof PlatformError ? error.code : String(error)),
+  );
+
+describe('waking', () => {
+  test('a thousand acquires share one start', async () => {
+    const spec = await addEndpoint(host, 'thousand');
+    const addresses = await Promise.all(Array.from({ length: 1000 }, async () => await host.acquire(spec.endpointId)));
+    expect(new Set(addresses.map((a) => a.computeId)).size).toBe(1);
+    expect((await reportOf(spec)).runs).toHaveLength(1);
+    const client = await connectTenant(host, spec);
+    expect((await client.query('SELECT current_user')).rows).toEqual([{ current_user: 'neondb_owner' }]);
+    await client.end();
+  });
+
+  test('500 races of suspend and acquire give no error and keep every row', async () => {
+    const spec = await addEndpoint(host, 'races');
+    const client = await connectTenant(host, spec);
+    await client.query('CREATE TABLE seen (n int)');
+    await client.end();
+    for (let n = 0; n < 500; n++) {
+      const acquires = [host.acquire(spec.endpointId), host.suspend(spec.endpointId), host.acquire(spec.endpointId)];
+      await Promise.all(n % 2 ? acquires : acquires.reverse());
+    }
+    const again = await connectTenant(host, spec);
+    await again.query('INSERT INTO seen VALUES (1)');
+    await again.end();
+    expect(findProcessesByCommand(`volumes/${spec.volumeId} `)).toHaveLength(1);
+  });
+
+  test('an acquire that comes while the compute is suspending waits and is served', async () => {
+    const spec = await addEndpoint(host, 'waits');
+    const first = await host.acquire(spec.endpointId);
+    const { version } = await reportOf(spec);
+    const suspended = host.suspend(spec.endpointId);
+    for await (const report of host.reports(version, new AbortController().signal)) {
+      if (report.endpointId === spec.endpointId && report.state === 'suspending') break;
+    }
+    const second = await host.acquire(spec.endpointId);
+    await suspended;
+    expect(second.computeId).not.toBe(first.computeId);
+    await (await connectTenant(host, spec)).end();
+  });
+
+  test('a caller that goes away leaves the others alone', async () => {
+    const spec = await addEndpoint(host, 'aborts');
+    const abort = new AbortController();
+    const gone = host.acquire(spec.endpointId, abort.signal);
+    const stays = host.acquire(spec.endpointId);
+    abort.abort(new Error('gone'));
+    await expect(gone).rejects.toThrow('gone');
+    await stays;
+  });
+
+  test('an unknown endpoint is not found', async () => {
+    expect(await codeOfFailure(host.acquire('ep-nowhere'))).toBe('NOT_FOUND');
+  });
+
+  test('an endpoint without its volume fails with a reason, and the next acquire tries again', async () => {
+    const spec = specOf('late');
+    await host.applySpec(spec);
+    expect(await codeOfFailure(host.acquire(spec.endpointId))).toBe('COMPUTE_START_FAILED');
+    expect((await reportOf(spec)).failure).toMatch(/volume/);
+    await host.createVolume({ volumeId: spec.volumeId, projectId: spec.projectId, pgVersion: 17 });
+    await host.acquire(spec.endpointId);
+    expect(await reportOf(spec)).toMatchObject({ state: 'active', failure: null });
+  });
+
+  test('two endpoints never run on one volume', async () => {
+    const spec = await addEndpoint(host, 'first-of-two');
+    await host.applySpec(specOf('second-of-two', { volumeId: spec.volumeId }));
+    await host.acquire(spec.endpointId);
+    expect(await codeOfFailure(host.acquire('ep-second-of-two'))).toBe('COMPUTE_START_FAILED');
+    await host.suspend(spec.endpointId);
+    await host.acquire('ep-second-of-two');
+    expect(await codeOfFailure(host.acquire(spec.endpointId))).toBe('COMPUTE_START_FAILED');
+  });
+
+  test('the host carries no more computes than it may', async () => {
+    const small = makeTestBed({ computesAwakeMax: 1 });
+    const limited = await makeHost(small);
+    const [a, b] = [await addEndpoint(limited, 'a'), await addEndpoint(limited, 'b')];
+    await limited.acquire(a.endpointId);
+    expect(await codeOfFailure(limited.acquire(b.endpointId))).toBe('ACTIVE_ENDPOINTS_LIMIT_EXCEEDED');
+    await limited.suspend(a.endpointId);
+    await limited.acquire(b.endpointId);
+    expect(await limited.info()).toMatchObject({ computesAwake: 1, computesAwakeMax: 1 });
+    await limited.stopAll();
+    small.dispose();
+  });
+});
+
+describe('crashes', () => {
+  test('a killed Postgres is started by the next acquire, and no commit is lost', async () => {
+    const spec = await addEndpoint(host, 'killed');
+    const client = await connectTenant(host, spec);
+    await client.query('CREATE TABLE kept AS SELECT 42 AS n');
+    process.kill(postmasterOf(spec), 'SIGKILL');
+    await waitFor('crash seen', 5000, async () => (await reportOf(spec)).state === 'failed');
+    expect((await reportOf(spec)).failure).toMatch(/SIGKILL/);
+    const again = await connectTenant(host, spec);
+    expect((await again.query('SELECT n FROM kept')).rows).toEqual([{ n: 42 }]);
+    await again.end();
+  });
+
+  test('a killed backend ends the compute, and the next acquire starts it', async () => {
+    const spec = await addEndpoint(host, 'backend');
+    const client = await connectTenant(host, spec);
+    const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+    process.kill(rows[0]?.pid ?? 0, 'SIGKILL');
+    await waitFor('crash seen', 5000, async () => (await reportOf(spec)).state === 'failed');
+    await (await connectTenant(host, spec)).end();
+  });
+
+  test('20 kills at random moments of a start never leave two or none', async () => {
+    const spec = await addEndpoint(host, 'unlucky');
+    for (let i = 0; i < 20; i++) {
+      const acquiring = codeOfFailure(host.acquire(spec.endpointId));
+      await new Promise((r) => setTimeout(r, i * 1.5));
+      for (const { identity } of findProcessesByCommand(`volumes/${spec.volumeId} `))
+        process.kill(identity.pid, 'SIGKILL');
+      expect([undefined, 'COMPUTE_START_FAILED']).toContain(await acquiring);
+    }
+    await waitFor('a start', 60_000, async () => (await codeOfFailure(host.acquire(spec.endpointId))) === undefined);
+    await (await connectTenant(host, spec)).end();
+    expect(findProcessesByCommand(`volumes/${spec.volumeId} `)).toHaveLength(1);
+  });
+
+  test('a compute that must never sleep comes back by itself', async () => {
+    const spec = await addEndpoint(host, 'sleepless', { suspendTimeoutSeconds: -1 });
+    await host.acquire(spec.endpointId);
+    const pid = postmasterOf(spec);
+    process.kill(pid, 'SIGKILL');
+    await waitFor('another one', 10_000, async () => {
+      const { state } = await reportOf(spec);
+      return state === 'active' && postmasterOf(spec) !== pid;
+    });
+  });
+});
+
+describe('the desired state', () => {
+  test('disabling suspends, and nothing wakes it until it is enabled', async () => {
+    const spec = await addEndpoint(host, 'disabled');
+    await host.acquire(spec.endpointId);
+    await host.applySpec({ ...spec, generation: 2, disabled: true });
+    expect((await reportOf(spec)).state).toBe('idle');
+    expect(await codeOfFailure(host.acquire(spec.endpointId))).toBe('ENDPOINT_DISABLED');
+    await host.applySpec(spec);
+    expect(await codeOfFailure(host.acquire(spec.endpointId))).toBe('ENDPOINT_DISABLED');
+    await host.applySpec({ ...spec, generation: 3 });
+    await host.acquire(spec.endpointId);
+  });
+
+  test('settings that can be reloaded are, others restart', async () => {
+    const spec = await addEndpoint(host, 'settings');
+    const client = await connectTenant(host, spec);
+    const show = async (name: string): Promise<unknown> => (await client.query(`SHOW ${name}`)).rows[0];
+    await host.applySpec({ ...spec, generation: 2, pgSettings: { work_mem: '7MB' } });
+    await waitFor('the reload', 5000, async () => JSON.stringify(await show('work_mem')).includes('7MB'));
+    await host.applySpec({ ...spec, generation: 3, pgSettings: { max_prepared_transactions: '3' } });
+    await expect(client.query('SELECT 1')).rejects.toThrow();
+    const again = await connectTenant(host, spec);
+    expect((await again.query('SHOW max_prepared_transactions')).rows).toEqual([{ max_prepared_transactions: '3' }]);
+    await again.end();
+    expect(await codeOfFailure(host.applySpec({ ...spec, generation: 4, pgSettings: { fsync: 'off' } }))).toBe(
+      'INVALID_REQUEST',
+    );
+  });
+
+  test('a new size restarts and is another run', async () => {
+    const spec = await addEndpoint(host, 'size');
+    await host.acquire(spec.endpointId);
+    await host.applySpec({ ...spec, generation: 2, minCu: 1, maxCu: 1 });
+    const client = await connectTenant(host, spec);
+    expect((await client.query('SHOW max_connections')).rows).toEqual([{ max_connections: '419' }]);
+    await client.end();
+    expect((await reportOf(spec)).runs.map(({ cu, ended }) => ({ cu, ended }))).toEqual([
+      { cu: 0.25, ended: true },
+      { cu: 1, ended: false },
+    ]);
+  });
+
+  test('a restart gives another process; one that sleeps cannot be restarted', async () => {
+    const spec = await addEndpoint(host, 'restart');
+    expect(await codeOfFailure(host.restart(spec.endpointId))).toBe('CONFLICT');
+    const { computeId } = await host.acquire(spec.endpointId);
+    await host.restart(spec.endpointId);
+    expect((await host.acquire(spec.endpointId)).computeId).not.toBe(computeId);
+  });
+
+  test('a value that Postgres refuses fails the start with its words, without paths', async () => {
+    const spec = await addEndpoint(host, 'bad-value', { pgSettings: { default_transaction_isolation: 'strange' } });
+    expect(await codeOfFailure(host.acquire(spec.endpointId))).toBe('COMPUTE_START_FAILED');
+    const { failure } = await reportOf(spec);
+    expect(failure).not.toContain(bed.directory);
+    await host.applySpec({ ...spec, generation: 2, pgSettings: {} });
+    await host.acquire(spec.endpointId);
+  });
+
+  test('a removed endpoint is gone, its volume can be deleted', async () => {
+    const spec = await addEndpoint(host, 'removed');
+    await host.acquire(spec.endpointId);
+    expect(await codeOfFailure(host.deleteVolume(spec.volumeId))).toBe('CONFLICT');
+    await host.removeEndpoint(spec.endpointId);
+    await host.removeEndpoint(spec.endpointId);
+    expect(await codeOfFailure(host.acquire(spec.endpointId))).toBe('NOT_FOUND');
+    await host.deleteVolume(spec.volumeId);
+    expect(readdirSync(join(bed.directory, 'host/endpoints'))).not.toContain(spec.endpointId);
+  });
+});
+
+describe('usage', () => {
+  test('a run is reported until it is acknowledged', async () => {
+    const spec = await addEndpoint(host, 'usage');
+    await host.acquire(spec.endpointId);
+    await host.suspend(spec.endpointId);
+    const [run] = (await reportOf(spec)).runs;
+    expect(run).toMatchObject({ cu: 0.25, ended: true });
+    await host.acknowledgeRuns([run?.computeId ?? '']);
+    expect((await reportOf(spec)).runs).toEqual([]);
+  });
+
+  test('a reader gets what is newer than what it saw, then what comes', async () => {
+    const spec = await addEndpoint(host, 'feed');
+    const { version } = await reportOf(spec);
+    const abort = new AbortController();
+    const states: string[] = [];
+    const reading = (async () => {
+      for await (const report of host.reports(version, abort.signal)) {
+        if (report.endpointId === spec.endpointId) states.push(report.state);
+        if (states.includes('active')) return;
+      }
+    })();
+    await host.acquire(spec.endpointId);
+    await reading;
+    expect(states.at(-1)).toBe('active');
+  });
+});
+
+describe.runIf(isRoot)('isolation as root', () => {
+  test('each project has its own OS user and each compute its cgroup, removed after the stop', async () => {
+    const spec = await addEndpoint(host, 'isolated', { minCu: 0.25, maxCu: 0.5 });
+    const other = await addEndpoint(host, 'isolated-too');
+    await host.acquire(spec.endpointId);
+    await host.acquire(other.endpointId);
+    const uids = [spec, other].map(
+      (s) => /Uid:\s+(\d+)/.exec(readFileSync(`/proc/${postmasterOf(s)}/status`, 'utf8'))?.[1],
+    );
+    expect(new Set(uids).size).toBe(2);
+    for (const uid of uids) expect(Number(uid)).toBeGreaterThan(UID_BASE);
+    const pid = postmasterOf(spec);
+    expect(readFileSync(`/proc/${pid}/status`, 'utf8')).toMatch(/Groups:\s*\n/);
+    expect(Number(readFileSync(`/proc/${pid}/oom_score_adj`, 'utf8'))).toBeGreaterThan(0);
+    const { cgroups } = (await host.info()).isolation;
+    if (cgroups === 'none') return;
+    const groupOf = (controller: string): string =>
+      /[^:]*$/.exec(
+        readFileSync(`/proc/${pid}/cgroup`, 'utf8')
+          .split('\n')
+          .find((l) => l.includes(controller)) ?? '',
+      )?.[0] ?? '';
+    if (cgroups === 'v1') {
+      const read = (controller: string, file: string): string =>
+        readFileSync(join('/sys/fs/cgroup', controller, groupOf(`:${controller}:`), file), 'utf8').trim();
+      expect(read('cpu', 'cpu.cfs_quota_us')).toBe('50000');
+      expect(read('memory', 'memory.limit_in_bytes')).toBe(String(2 * 1024 ** 3));
+      // Children are born into the group.
+      expect(read('memory', 'cgroup.procs').split('\n').length).toBeGreaterThan(3);
+    }
+    const group = join('/sys/fs/cgroup', cgroups === 'v1' ? 'cpu' : '', groupOf(cgroups === 'v1' ? ':cpu:' : '0::'));
+    await host.suspend(spec.endpointId);
+    await waitFor('the cgroup to go', 5000, () => statSync(group, { throwIfNoEntry: false }) === undefined);
+  });
+
+  test('nothing in a run directory can be written by the tenant but its socket directory', async () => {
+    const spec = await addEndpoint(host, 'files');
+    const address = await host.acquire(spec.endpointId);
+    if (address.kind !== 'unix') throw new Error('not a socket');
+    expect(address.socketPath.length).toBeLessThan(100);
+    const socketDirectory = join(address.socketPath, '..');
+    const uid = Number(/Uid:\s+(\d+)/.exec(readFileSync(`/proc/${postmasterOf(spec)}/status`, 'utf8'))?.[1]);
+    expect(statSync(socketDirectory)).toMatchObject({ uid, mode: 0o40_700 });
+    const runDirectory = join(socketDirectory, '..');
+    expect(statSync(runDirectory)).toMatchObject({ uid: 0, gid: uid, mode: 0o40_750 });
+    for (const name of readdirSync(runDirectory).filter((n) => n !== 's')) {
+      const { uid: owner, mode } = statSync(join(runDirectory, name));
+      expect({ name, owner, othersMay: mode & 0o027 }).toEqual({ name, owner: 0, othersMay: 0 });
+    }
+    await (await connectSocket(address.socketPath)).end();
+  });
+});

@@ -1,0 +1,240 @@
+import { fork, spawnSync, type ChildProcess } from 'node:child_process';
+import { chmodSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { findProcessesByCommand } from '../compute/process-table.ts';
+import { PlatformError } from '../kernel/errors.ts';
+import { HostClient } from './host-client.ts';
+import type { EndpointReport, EndpointSpec, Host } from './host.ts';
+import {
+  addEndpoint,
+  connectSocket,
+  connectTenant,
+  isRoot,
+  makeHost,
+  makeTestBed,
+  waitFor,
+  type TestBed,
+} from './testing/test-host.ts';
+
+let bed: TestBed;
+let socketPath: string;
+
+beforeEach(() => {
+  bed = makeTestBed();
+  socketPath = join(bed.directory, 'host.sock');
+});
+
+afterEach(async () => {
+  const host = await makeHost(bed);
+  await host.stopAll();
+  expect(findProcessesByCommand(`${bed.directory}/run`)).toEqual([]);
+  bed.dispose();
+});
+
+async function reportOf(host: Host, { endpointId }: EndpointSpec): Promise<EndpointReport> {
+  const abort = new AbortController();
+  for await (const report of host.reports(0, abort.signal)) {
+    if (report.endpointId !== endpointId) continue;
+    abort.abort();
+    return report;
+  }
+  throw new Error('no report');
+}
+
+async function startChild(): Promise<ChildProcess> {
+  const child = fork(join(import.meta.dirname, 'testing/host-child.ts'), [bed.directory, socketPath]);
+  await new Promise((resolve, reject) => {
+    child.once('message', resolve);
+    child.once('exit', () => reject(new Error('the host did not start')));
+  });
+  return child;
+}
+
+async function kill(child: ChildProcess): Promise<void> {
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGKILL');
+  await ended;
+}
+
+const postmastersOf = (spec: EndpointSpec): number => findProcessesByCommand(`volumes/${spec.volumeId} `).length;
+
+describe('a host that comes back', () => {
+  test('finds the computes that were let go of, with their sessions and their usage', async () => {
+    const first = await makeHost(bed);
+    const spec = await addEndpoint(first, 'adopted', { suspendTimeoutSeconds: 2 });
+    const client = await connectTenant(first, spec);
+    const { computeId } = await first.acquire(spec.endpointId);
+    await first.detach();
+    const second = await makeHost(bed);
+    expect((await client.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
+    expect(await second.acquire(spec.endpointId)).toMatchObject({ computeId });
+    const before = await reportOf(second, spec);
+    expect(before.runs).toMatchObject([{ computeId, ended: false }]);
+    // It watches the adopted one as any other.
+    await waitFor('suspended', 10_000, async () => (await reportOf(second, spec)).state === 'idle');
+    const [run] = (await reportOf(second, spec)).runs;
+    expect(run).toMatchObject({ computeId, ended: true });
+    expect(run?.startedAt).toBe(before.runs[0]?.startedAt);
+    await second.detach();
+  });
+
+  test('notices that an adopted compute is killed', async () => {
+    const first = await makeHost(bed);
+    const spec = await addEndpoint(first, 'adopted');
+    await first.acquire(spec.endpointId);
+    await first.detach();
+    const second = await makeHost(bed);
+    const { computeId } = await second.acquire(spec.endpointId);
+    const [found] = findProcessesByCommand(`volumes/${spec.volumeId} `);
+    process.kill(found?.identity.pid ?? 0, 'SIGKILL');
+    await waitFor('its end', 5000, () => postmastersOf(spec) === 0);
+    expect((await second.acquire(spec.endpointId)).computeId).not.toBe(computeId);
+    await (await connectTenant(second, spec)).end();
+    expect(postmastersOf(spec)).toBe(1);
+    await second.detach();
+  });
+
+  test('closes the life of a compute that ended while no host was there', async () => {
+    const first = await makeHost(bed);
+    const spec = await addEndpoint(first, 'unseen');
+    await first.acquire(spec.endpointId);
+    await first.detach();
+    const [found] = findProcessesByCommand(`volumes/${spec.volumeId} `);
+    process.kill(found?.identity.pid ?? 0, 'SIGKILL');
+    await waitFor('its end', 5000, () => postmastersOf(spec) === 0);
+    const second = await makeHost(bed);
+    expect(await reportOf(second, spec)).toMatchObject({ state: 'idle', runs: [{ ended: true }] });
+    expect(readdirSync(join(bed.directory, 'run/c'))).toEqual([]);
+    await (await connectTenant(second, spec)).end();
+    await second.detach();
+  });
+
+  test('stops a compute whose endpoint it does not have', async () => {
+    const first = await makeHost(bed);
+    const spec = await addEndpoint(first, 'orphan');
+    await first.acquire(spec.endpointId);
+    await first.detach();
+    rmSync(join(bed.directory, 'host/endpoints', spec.endpointId), { recursive: true });
+    const second = await makeHost(bed);
+    expect(postmastersOf(spec)).toBe(0);
+    await second.detach();
+  });
+
+  test('keeps the number of each project', async () => {
+    const first = await makeHost(bed);
+    await addEndpoint(first, 'a');
+    await addEndpoint(first, 'b');
+    await first.detach();
+    const second = await makeHost(bed);
+    await addEndpoint(second, 'c');
+    if (isRoot)
+      expect(readdirSync(join(bed.directory, 'host/uids')).sort()).toEqual([
+        '0-project-a',
+        '1-project-b',
+        '2-project-c',
+      ]);
+    await second.detach();
+  });
+});
+
+describe('a host process that is killed', () => {
+  test('20 times at random moments under load: callers see it slow, never broken, and there is never a second Postgres', async () => {
+    let child = await startChild();
+    const client = new HostClient({ socketPath });
+    const specs = await Promise.all(['k1', 'k2', 'k3'].map(async (name) => await addEndpoint(client as never, name)));
+    const marked = await connectTenant(client as never, specs[0] as EndpointSpec);
+    await marked.query('CREATE TABLE acknowledged (n int)');
+    let isDone = false;
+    const acknowledged: number[] = [];
+    const failures: unknown[] = [];
+    const load = specs.map(async (spec, i) => {
+      for (let n = 0; !isDone; n++) {
+        try {
+          const address = await client.acquire(spec.endpointId);
+          if (i === 0 && address.kind === 'unix') {
+            const session = await connectSocket(address.socketPath);
+            await session.query('INSERT INTO acknowledged VALUES ($1)', [n]);
+            acknowledged.push(n);
+            await session.end();
+          }
+          if (i > 0 && n % 3 === 0) await client.suspend(spec.endpointId);
+        } catch (error) {
+          failures.push(error);
+        }
+      }
+    });
+    for (let i = 0; i < 20; i++) {
+      await new Promise((r) => setTimeout(r, 20 + Math.random() * 250));
+      await kill(child);
+      child = await startChild();
+      for (const spec of specs) expect(postmastersOf(spec)).toBeLessThanOrEqual(1);
+    }
+    isDone = true;
+    await Promise.all(load);
+    expect(failures).toEqual([]);
+    // The session lived through all of it: its compute was never touched.
+    const { rows } = await marked.query<{ n: number }>('SELECT n FROM acknowledged');
+    const kept = new Set(rows.map(({ n }) => n));
+    expect(acknowledged.filter((n) => !kept.has(n))).toEqual([]);
+    expect(acknowledged.length).toBeGreaterThan(0);
+    await marked.end();
+    client.close();
+    await kill(child);
+  });
+});
+
+describe('the host over its socket', () => {
+  test('passes failures, aborts and reports, and is quick when awake', async () => {
+    const child = await startChild();
+    const client = new HostClient({ socketPath, retryMs: 500 });
+    const spec = await addEndpoint(client as never, 'remote');
+    await expect(client.acquire('ep-nowhere')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    const abort = new AbortController();
+    const aborted = client.acquire(spec.endpointId, abort.signal);
+    abort.abort(new PlatformError('DEADLINE_EXCEEDED', 'gone'));
+    await expect(aborted).rejects.toThrow();
+    await client.acquire(spec.endpointId);
+    expect(await reportOf(client, spec)).toMatchObject({ state: 'active' });
+    expect(await client.findRoleVerifier(spec.endpointId, 'nobody')).toBeUndefined();
+    const times: number[] = [];
+    for (let i = 0; i < 300; i++) {
+      const from = performance.now();
+      await client.acquire(spec.endpointId);
+      times.push(performance.now() - from);
+    }
+    expect(times.sort((a, b) => a - b)[150]).toBeLessThan(1.5);
+    await kill(child);
+    await expect(client.info()).rejects.toMatchObject({ code: 'HOST_UNAVAILABLE' });
+    client.close();
+  });
+});
+
+describe.runIf(isRoot)('without root', () => {
+  test('it runs as a bare uid, with computes of the same uid', async () => {
+    const directory = mkdtempSync('/tmp/tn-bare-');
+    chmodSync(directory, 0o755);
+    const script = `
+      const t = await import('${join(import.meta.dirname, 'testing/test-host.ts')}');
+      const bed = t.makeTestBed({}, '${directory}');
+      const host = await t.makeHost(bed);
+      const spec = await t.addEndpoint(host, 'bare');
+      const client = await t.connectTenant(host, spec);
+      await client.query('SELECT 1');
+      await client.end();
+      console.log(JSON.stringify((await host.info()).isolation));
+      await host.stopAll();`;
+    makeTestBed({}, directory);
+    spawnSync('chown', ['-R', '71999:71999', directory]);
+    const { status, stdout, stderr } = spawnSync(
+      'setpriv',
+      ['--reuid=71999', '--regid=71999', '--clear-groups', process.execPath, '--input-type=module', '-e', script],
+      { encoding: 'utf8', timeout: 60_000 },
+    );
+    expect(stderr.replaceAll(/\(node:.*\n/g, '')).toBe('');
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ osUsers: false, cgroups: 'none' });
+    expect(readFileSync(join(directory, 'password'), 'utf8')).not.toBe('');
+    rmSync(directory, { recursive: true, force: true });
+  });
+});
