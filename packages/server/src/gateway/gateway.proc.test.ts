@@ -198,6 +198,36 @@ describe('refusals', () => {
     expect(await selectOne({ user: 'bob', password: 'by sql', database: 'postgres' })).toEqual({ one: 1 });
   });
 
+  test('a password changed by SQL works at the second try, the old one no longer', async () => {
+    await selectOne();
+    await bed.postgres.admin("alter role alice password 'changed'");
+    await failure({ password: 'changed' });
+    await until(
+      async () => (await failure({ password: 'changed' }).then((result) => JSON.stringify(result))) === '{"one":1}',
+    );
+    expect(await selectOne({ password: 'changed' })).toEqual({ one: 1 });
+    expect(await failure({})).toMatchObject({ code: '28P01' });
+    await bed.postgres.admin(`alter role alice password '${PASSWORD}'`);
+    bed.directory.put({ roles: { alice: must(await bed.postgres.verifierOf('alice')) } });
+    expect(await selectOne()).toEqual({ one: 1 });
+  });
+
+  test('a password that the compute learns a moment after the directory', async () => {
+    await bed.postgres.admin("create role carol login password 'old'");
+    const old = must(await bed.postgres.verifierOf('carol'));
+    await bed.postgres.admin("alter role carol password 'new'");
+    const roles = {
+      ...must(bed.directory.entries.get(ENDPOINT)).roles,
+      carol: must(await bed.postgres.verifierOf('carol')),
+    };
+    bed.directory.put({ roles });
+    await bed.postgres.admin(`alter role carol password '${old}'`);
+    const connected = selectOne({ user: 'carol', password: 'new' });
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    await bed.postgres.admin(`alter role carol password '${roles.carol}'`);
+    expect(await connected).toEqual({ one: 1 });
+  });
+
   test.each([
     ['no endpoint', { options: '' }, /^Endpoint ID is not specified\. Either please upgrade/, 'XX000'],
     ['unknown endpoint', { options: 'endpoint=ep-none' }, /^The requested endpoint could not be found/, 'XX000'],

@@ -10,6 +10,7 @@ import { addressKey, normalizeAddress } from './login/client-address.ts';
 import { createServerTls, type ServerCertificate, type ServerTls } from './tls/client-tls.ts';
 import { LoginLimits } from './limits/login-limits.ts';
 import { LoginPermits } from './limits/login-permits.ts';
+import { RoleVerifiers } from './login/role-verifiers.ts';
 import type { ComputeBroker, EndpointDirectory, GatewayObserver } from './ports.ts';
 import { ServedClient, type ServeParts } from './serve-client.ts';
 
@@ -85,7 +86,7 @@ class PgGateway implements Gateway {
     const cancelKeys = new CancelKeys(workerIndex, workers);
     this.#parts = {
       ...options,
-      mockAuthKey: mockAuthKey.reveal(),
+      verifiers: new RoleVerifiers({ ...options, mockAuthKey: mockAuthKey.reveal() }),
       limits: new LoginLimits(),
       permits: new LoginPermits(LOGINS_PER_COMPUTE_MAX),
       currentTls: () => this.#tls,

@@ -57,15 +57,7 @@ export class ServedClient {
       this.#onAuthenticated();
     };
     try {
-      const request = await receiveRequest(this.#raw, this.#address, this.#parts.currentTls(), (channel) => {
-        this.#channel = channel;
-      });
-      if (request.kind === 'cancel') {
-        await this.#parts.cancelRouter.cancel(request.key, this.#address);
-        closeAfter(request.channel.socket);
-        return;
-      }
-      await this.#logIn(request, settle);
+      await this.#begin(settle);
       await this.#ended.promise;
     } catch (error) {
       this.#fail(error);
@@ -81,9 +73,23 @@ export class ServedClient {
     else this.#fail(this.#stopping.signal.reason);
   }
 
+  /** All that is known only during login ends with this call: an idle session holds no keys. */
+  async #begin(settle: () => void): Promise<void> {
+    const request = await receiveRequest(this.#raw, this.#address, this.#parts.currentTls(), (channel) => {
+      this.#channel = channel;
+    });
+    if (request.kind === 'startup') {
+      this.#isStarted = true;
+      await this.#logIn(request, settle);
+    } else {
+      await this.#parts.cancelRouter.cancel(request.key, this.#address);
+      closeAfter(request.channel.socket);
+      this.#ended.resolve();
+    }
+  }
+
   async #logIn(startup: ClientStartup, settle: () => void): Promise<void> {
     const { channel } = startup;
-    this.#isStarted = true;
     const client = await authenticate(startup, this.#address, this.#parts);
     settle();
     this.#greeting = client.greeting;
@@ -96,18 +102,19 @@ export class ServedClient {
     this.#forward(startup, client, compute);
   }
 
-  #forward(startup: ClientStartup, client: AuthenticatedClient, compute: ComputeSession): void {
+  #forward({ channel, hasLongCancelKey }: ClientStartup, client: AuthenticatedClient, compute: ComputeSession): void {
     const { cancelKeys, observer } = this.#parts;
-    const key = cancelKeys.register({ target: compute.target, key: compute.cancelKey }, startup.hasLongCancelKey);
-    const session = new ForwardSession(startup.channel.socket, compute.socket, ({ bytesToClient, bytesFromClient }) => {
+    const { endpointId, greeting } = client;
+    const key = cancelKeys.register({ target: compute.target, key: compute.cancelKey }, hasLongCancelKey);
+    this.#session = new ForwardSession(channel.socket, compute.socket, ({ bytesToClient, bytesFromClient }) => {
       cancelKeys.unregister(key);
-      observer.sessionClosed(client.endpointId, bytesToClient, bytesFromClient);
+      observer.sessionClosed(endpointId, bytesToClient, bytesFromClient);
       this.#ended.resolve();
     });
-    this.#session = session;
-    observer.sessionOpened(client.endpointId);
-    const hello = Buffer.concat([client.greeting, compute.greeting, backendKeyData(key), compute.ready]);
-    session.start(hello, startup.channel.detach());
+    this.#channel = undefined;
+    observer.sessionOpened(endpointId);
+    const hello = Buffer.concat([greeting, compute.greeting, backendKeyData(key), compute.ready]);
+    this.#session.start(hello, channel.detach());
   }
 
   /** Before its startup packet a client that breaks the protocol may not be one of Postgres: it gets no answer. */

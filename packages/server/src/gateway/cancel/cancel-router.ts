@@ -49,6 +49,7 @@ export class CancelRouter {
     await rm(path, { force: true });
     this.#server.listen(path);
     await once(this.#server, 'listening');
+    this.#server.on('error', (error) => this.#options.log.error({ err: error }, 'cannot accept other workers'));
   }
 
   async close(): Promise<void> {
@@ -67,6 +68,7 @@ export class CancelRouter {
       const isHit = owner === workerIndex ? await this.#cancelOwn(key) : await this.#askWorker(owner, key);
       if (!isHit) this.#misses.take(prefix, performance.now());
     } catch (error) {
+      this.#misses.take(prefix, performance.now());
       log.warn({ err: error, owner }, 'cannot pass on a cancel request');
     }
   }

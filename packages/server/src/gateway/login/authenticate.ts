@@ -1,7 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { parseVerifier, type ScramVerifier } from '../../kernel/scram-verifier.ts';
-import { withDeadline } from '../../kernel/wait.ts';
-import type { Log } from '../../kernel/log.ts';
+import type { ScramVerifier } from '../../kernel/scram-verifier.ts';
 import {
   authenticationCleartextPassword,
   authenticationOk,
@@ -10,7 +8,6 @@ import {
   authenticationSaslFinal,
 } from '../../pgwire/backend-messages.ts';
 import { parsePassword, parseSaslInitialResponse } from '../../pgwire/frontend-messages.ts';
-import { mockVerifier } from '../../pgwire/mock-verifier.ts';
 import { ProtocolError } from '../../pgwire/protocol-error.ts';
 import { ScramServer } from '../../pgwire/scram-server.ts';
 import { clientKeyOfPassword, SCRAM_SHA_256, SCRAM_SHA_256_PLUS } from '../../pgwire/scram.ts';
@@ -28,25 +25,21 @@ import {
 } from '../error-response.ts';
 import type { LoginLimits } from '../limits/login-limits.ts';
 import { DisconnectedError } from './message-channel.ts';
-import type { ComputeBroker, DirectoryEntry, EndpointDirectory } from '../ports.ts';
+import type { DirectoryEntry, EndpointDirectory } from '../ports.ts';
+import type { RoleVerifiers } from './role-verifiers.ts';
 import { resolveEndpoint, toEndpointId } from './resolve-endpoint.ts';
 
 const SCRAM_MESSAGE_MAX_BYTES = 1024;
 const PASSWORD_MESSAGE_MAX_BYTES = 8192;
-
-/** Asking a running compute for a role must not hold the login up. */
-const FIND_ROLE_TIMEOUT_MS = 2_000;
 
 /** Roles of the platform itself. Nobody logs in as one of them through the gateway. */
 const PROTECTED_ROLES: ReadonlySet<string> = new Set(['cloud_admin']);
 
 export interface AuthenticationParts {
   readonly domain: string;
-  readonly mockAuthKey: Buffer;
   readonly directory: EndpointDirectory;
-  readonly broker: ComputeBroker;
+  readonly verifiers: RoleVerifiers;
   readonly limits: LoginLimits;
-  readonly log: Log;
 }
 
 /** Who the client is, and the keys that log it in to the compute. */
@@ -78,11 +71,12 @@ export async function authenticate(
     named === undefined ? await askForEndpoint(client) : { endpointId: named, password: undefined };
   const entry = await openEndpoint(endpointId, address, parts);
   if (PROTECTED_ROLES.has(user)) throw protectedRole();
-  const verifier = await findVerifier(entry, user, parts);
+  const verifier = await parts.verifiers.find(entry, user);
   const proof =
     password === undefined ? await exchangeScram(client, verifier) : await checkPassword(password, verifier);
   if (!proof) {
     parts.limits.recordFailure(endpointId, address);
+    void parts.verifiers.refresh(entry, user);
     throw wrongPassword(user);
   }
   if (entry.disabled) throw endpointDisabled();
@@ -111,28 +105,6 @@ async function openEndpoint(endpointId: string, address: string, parts: Authenti
     throw addressNotAllowed(address);
   }
   return entry;
-}
-
-/** A role that the directory does not know may have been made by SQL; one that nobody knows gets a mock. */
-async function findVerifier(entry: DirectoryEntry, user: string, parts: AuthenticationParts): Promise<ScramVerifier> {
-  const stored = Object.hasOwn(entry.roles, user) ? entry.roles[user] : await askCompute(entry.endpointId, user, parts);
-  return (
-    (stored === undefined ? undefined : parseVerifier(stored)) ??
-    mockVerifier(parts.mockAuthKey, entry.endpointId, user)
-  );
-}
-
-async function askCompute(
-  endpointId: string,
-  user: string,
-  { broker, log }: AuthenticationParts,
-): Promise<string | undefined> {
-  try {
-    return await withDeadline('find the role', FIND_ROLE_TIMEOUT_MS, () => broker.findRoleVerifier(endpointId, user));
-  } catch (error) {
-    log.warn({ err: error, endpointId }, 'cannot ask the compute for a role');
-    return undefined;
-  }
 }
 
 interface Proof {

@@ -18,10 +18,14 @@ const GOING_AWAY: ReadonlySet<string> = new Set(['57P01', '57P02', '57P03']);
 /** Too many connections. */
 const CROWDED = '53300';
 
+/** Wrong password, though it fits the verifier that we have: the compute is about to learn it, or has a newer one. */
+const UNKNOWN_PASSWORD = '28P01';
+
 /** How long we try again: a compute that stops just now, or a host that restarts, is back by then. */
 const RETRY_ABSENT_MS = 20_000;
 /** In a burst of short sessions a place is free a moment later; who waits longer should hear Postgres' word. */
 const RETRY_CROWDED_MS = 3_000;
+const RETRY_PASSWORD_MS = 1_000;
 
 export interface ConnectParts {
   readonly broker: ComputeBroker;
@@ -80,6 +84,7 @@ function retryMsOf(error: unknown): number {
   if (error instanceof DisconnectedError) return RETRY_ABSENT_MS;
   if (error instanceof ComputeRefusal) {
     if (error.sqlstate === CROWDED) return RETRY_CROWDED_MS;
+    if (error.sqlstate === UNKNOWN_PASSWORD) return RETRY_PASSWORD_MS;
     return GOING_AWAY.has(error.sqlstate) ? RETRY_ABSENT_MS : 0;
   }
   const isHostAway =

@@ -1,0 +1,64 @@
+import type { Log } from '../../kernel/log.ts';
+import { parseVerifier, type ScramVerifier } from '../../kernel/scram-verifier.ts';
+import { withDeadline } from '../../kernel/wait.ts';
+import { mockVerifier } from '../../pgwire/mock-verifier.ts';
+import { RecentMap } from '../limits/recent-map.ts';
+import type { ComputeBroker, DirectoryEntry } from '../ports.ts';
+
+/** Asking a running compute for a role must not hold a login up. */
+const FIND_ROLE_TIMEOUT_MS = 2_000;
+
+interface RoleVerifiersOptions {
+  readonly broker: ComputeBroker;
+  readonly mockAuthKey: Buffer;
+  readonly log: Log;
+}
+
+/**
+ * The SCRAM verifiers that clients are checked against: the directory's, or for a role made by SQL moments ago the
+ * running compute's, or a mock. None of it wakes anything.
+ */
+export class RoleVerifiers {
+  readonly #options: RoleVerifiersOptions;
+  /** Passwords changed by SQL: what the compute has in place of what the directory still had. */
+  readonly #newer = new RecentMap<{ readonly stored: string; readonly newer: string }>();
+
+  constructor(options: RoleVerifiersOptions) {
+    this.#options = options;
+  }
+
+  async find(entry: DirectoryEntry, role: string): Promise<ScramVerifier> {
+    const { endpointId } = entry;
+    const stored = storedVerifier(entry, role);
+    const newer = this.#newer.get(keyOf(endpointId, role));
+    const text =
+      stored === undefined ? await this.#askCompute(endpointId, role) : newer?.stored === stored ? newer.newer : stored;
+    return (
+      (text === undefined ? undefined : parseVerifier(text)) ??
+      mockVerifier(this.#options.mockAuthKey, endpointId, role)
+    );
+  }
+
+  /** After a wrong password: the compute may know a newer one, for the next try. */
+  async refresh(entry: DirectoryEntry, role: string): Promise<void> {
+    const stored = storedVerifier(entry, role);
+    if (stored === undefined) return;
+    const newer = await this.#askCompute(entry.endpointId, role);
+    if (newer !== undefined) this.#newer.put(keyOf(entry.endpointId, role), { stored, newer });
+  }
+
+  async #askCompute(endpointId: string, role: string): Promise<string | undefined> {
+    const { broker, log } = this.#options;
+    try {
+      return await withDeadline('find the role', FIND_ROLE_TIMEOUT_MS, () => broker.findRoleVerifier(endpointId, role));
+    } catch (error) {
+      log.warn({ err: error, endpointId }, 'cannot ask the compute for a role');
+      return undefined;
+    }
+  }
+}
+
+const keyOf = (endpointId: string, role: string): string => `${endpointId} ${role}`;
+
+const storedVerifier = (entry: DirectoryEntry, role: string): string | undefined =>
+  Object.hasOwn(entry.roles, role) ? entry.roles[role] : undefined;
