@@ -16,12 +16,10 @@ export async function freeBytes(path: string): Promise<number> {
   return bavail * bsize;
 }
 
-/** @throws PlatformError NO_SPACE if a filesystem that a new volume needs is as good as full */
-export async function assertSpace(hostDir: string, root: string): Promise<void> {
+/** Is there room for new volumes on both filesystems that they need? */
+export async function hasRoom(hostDir: string, root: string): Promise<boolean> {
   const reserve = await reserveBytes(hostDir);
-  for (const path of [hostDir, root]) {
-    if ((await freeBytes(path)) < reserve) throw noSpace();
-  }
+  return (await freeBytes(hostDir)) >= reserve && (await freeBytes(root)) >= reserve;
 }
 
 export function noSpace(cause?: unknown): PlatformError {

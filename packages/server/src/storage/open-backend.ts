@@ -9,7 +9,16 @@ import type { StorageBackend } from './backends/backend.ts';
 import { createBtrfsBackend } from './backends/btrfs-backend.ts';
 import { createFileBackend } from './backends/file-backend.ts';
 import { freeBytes, reserveBytes } from './disk-space.ts';
-import { findPool, makePool, openPool, POOL_MIN_BYTES, type PoolFilesystem } from './pool.ts';
+import {
+  dropPool,
+  findPool,
+  growPool,
+  makePool,
+  openPool,
+  POOL_MIN_BYTES,
+  type Pool,
+  type PoolFilesystem,
+} from './pool.ts';
 import { hasSystemTool, runSystemTool } from './system-tool.ts';
 
 export type StorageSetting = 'auto' | 'btrfs' | 'reflink' | 'copy';
@@ -50,7 +59,11 @@ export async function openBackend(options: OpenBackendOptions): Promise<StorageB
     }
     const obstacle = await findObstacle(kept, options);
     if (obstacle) throw cannotUse(kept, `volumes are stored so, but ${obstacle}`);
-    return openLayout(kept, options, []);
+    try {
+      return await openLayout(kept, options, []);
+    } catch (error) {
+      throw cannotUse(kept, `volumes are stored so, but ${messageOf(error)}`, error);
+    }
   }
   const obstacles: string[] = [];
   for (const layout of LAYOUTS_OF[setting]) {
@@ -71,8 +84,8 @@ export async function openBackend(options: OpenBackendOptions): Promise<StorageB
   throw cannotUse(setting, obstacles.join('; '));
 }
 
-function cannotUse(name: string, why: string): PlatformError {
-  return new PlatformError('INVALID_REQUEST', `Cannot use storage ${name}: ${why}`);
+function cannotUse(name: string, why: string, cause?: unknown): PlatformError {
+  return new PlatformError('INVALID_REQUEST', `Cannot use storage ${name}: ${why}`, { cause });
 }
 
 async function readKeptLayout(hostDir: string): Promise<Layout | undefined> {
@@ -167,11 +180,22 @@ async function openLayout(
     return createFileBackend({ name: 'copy', root: hostDir, location: hostDir, advice: copyAdvice(isRoot, obstacles) });
   }
   const wanted = layout === 'btrfs-pool' ? 'btrfs' : 'xfs';
-  if (!(await findPool(hostDir))) await makePool(hostDir, wanted);
-  const pool = await openPool(hostDir, log);
+  const pool = (await findPool(hostDir)) ? await openPool(hostDir, log) : await openNewPool(wanted, hostDir, log);
   const location = `${pool.path} (${wanted} in ${pool.imagePath})`;
-  if (wanted === 'btrfs') return createBtrfsBackend({ root: pool.path, location, advice: null });
-  return createFileBackend({ name: 'reflink', root: pool.path, location, advice: XFS_POOL_ADVICE });
+  const makeRoom = (): Promise<void> => growPool(hostDir, pool, log);
+  if (wanted === 'btrfs') return createBtrfsBackend({ root: pool.path, location, advice: null, makeRoom });
+  return createFileBackend({ name: 'reflink', root: pool.path, location, advice: XFS_POOL_ADVICE, makeRoom });
+}
+
+/** An image that cannot be mounted here (a container without the right to) would only be in the way. */
+async function openNewPool(filesystem: PoolFilesystem, hostDir: string, log: Log): Promise<Pool> {
+  await makePool(hostDir, filesystem);
+  try {
+    return await openPool(hostDir, log);
+  } catch (error) {
+    await dropPool(hostDir);
+    throw error;
+  }
 }
 
 const XFS_POOL_ADVICE =

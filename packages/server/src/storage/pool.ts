@@ -1,4 +1,4 @@
-import { mkdir, open, readFile, readdir, rename, rm, stat, statfs, truncate } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm, stat, statfs, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncDirectory } from '../kernel/atomic-file.ts';
 import { codeOf, messageOf } from '../kernel/errors.ts';
@@ -79,8 +79,14 @@ export async function openPool(hostDir: string, log: Log): Promise<Pool> {
     log.info({ path, filesystem }, 'storage pool mounted');
   }
   await bypassPageCache(imagePath, log);
-  await growPool(hostDir, { filesystem, path, imagePath }, log);
-  return { filesystem, path, imagePath };
+  const pool = { filesystem, path, imagePath };
+  await growPool(hostDir, pool, log);
+  return pool;
+}
+
+/** Removes the image of a pool that could not be opened. */
+export async function dropPool(hostDir: string): Promise<void> {
+  await rm(poolPaths(hostDir).imagePath, { force: true });
 }
 
 /** The pool caches what it reads; the disk under it need not cache it again. Also faster, as measured, in writing. */
@@ -124,7 +130,8 @@ async function wantedImageBytes(hostDir: string, allocated: number): Promise<num
   return Math.max(POOL_MIN_BYTES, Math.floor(bytes / MIB) * MIB);
 }
 
-async function growPool(hostDir: string, { filesystem, path, imagePath }: Pool, log: Log): Promise<void> {
+/** Takes what more the disk has to give since the image was made or last grown. */
+export async function growPool(hostDir: string, { filesystem, path, imagePath }: Pool, log: Log): Promise<void> {
   const { size, blocks } = await stat(imagePath);
   const wanted = await wantedImageBytes(hostDir, blocks * 512);
   const { blocks: filesystemBlocks, bsize } = await statfs(path);
@@ -149,10 +156,8 @@ async function isMountPoint(path: string): Promise<boolean> {
   return mounts.split('\n').some((line) => line.split(' ')[4] === escaped);
 }
 
+/** By device and inode of the image, not by its path: one image may be reached by several. */
 async function findLoopDevice(imagePath: string): Promise<string | undefined> {
-  for (const name of (await readdir('/sys/block')).filter((name) => name.startsWith('loop'))) {
-    const backing = await readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => '');
-    if (backing.trimEnd() === imagePath) return `/dev/${name}`;
-  }
-  return undefined;
+  const names = await runSystemTool('losetup', '--associated', imagePath, '--noheadings', '--output', 'NAME');
+  return names.trim().split('\n')[0]?.trim() || undefined;
 }

@@ -309,6 +309,22 @@ describe.each(cases.filter(({ canRun }) => canRun))('volumes on $name', ({ setti
     await again.delete('br-young');
   });
 
+  it('never touches a directory that it does not understand', async () => {
+    await mkdir(join(root(), 'volumes/br-odd'));
+    await writeFile(join(root(), 'volumes/br-odd/volume.json'), '{"format":99}');
+    await mkdir(join(root(), 'volumes/br-bare'));
+    await mkdir(join(hostDir, 'wal/br-bare'));
+    await store.recover();
+    expect(await store.list()).toEqual([]);
+    for (const volumeId of ['br-odd', 'br-bare']) {
+      await expect(store.create({ volumeId, engine, owner: ownerOf(8) })).rejects.toThrow(/volume record/);
+      await rm(join(root(), 'volumes', volumeId), { recursive: true });
+    }
+    expect(await readdir(join(hostDir, 'wal'))).toEqual(['br-bare']);
+    await store.recover();
+    expect(await readdir(join(hostDir, 'wal'))).toEqual([]);
+  });
+
   it('finds everything after it was closed and opened again, under any setting that allows it', async () => {
     const volume = await store.create({ volumeId: 'br-kept', engine, owner: ownerOf(9) });
     expect(await closeStorage(hostDir)).toBe(true);
@@ -436,42 +452,55 @@ describe('a setting that cannot be had', () => {
   });
 });
 
-describe.runIf(isRoot)('without root', () => {
-  it('makes volumes that Postgres runs on, as the user that runs Tenantry', async () => {
-    const home = join(base, 'nobody');
-    await mkdir(home);
-    await chown(home, 65_534, 65_534);
-    const url = (path: string): string => new URL(path, import.meta.url).href;
-    const script = `
-      import { createEngineStore } from '${url('../engines/engine-store.ts')}';
-      import { createVolumeStore } from '${url('./local-volume-store.ts')}';
-      import { createLog } from '${url('../kernel/log.ts')}';
-      import { Secret } from '${url('../kernel/secret.ts')}';
-      const log = createLog('test', 'error');
-      const engine = await createEngineStore({ enginesDir: '${home}/engines', packagesDirs: ['${nodeModules}'], runAs: null, log }).get(17);
-      const store = await createVolumeStore({ hostDir: '${home}/host', setting: 'auto', isRoot: false, engineRunAs: null,
-        adminVerifier: new Secret('${adminVerifier.reveal()}'), log });
-      await store.recover();
-      await store.create({ volumeId: 'br-mine', engine, owner: null });
-      process.stdout.write(JSON.stringify({ backend: store.backend, volumes: await store.list(), usage: await store.usage('br-mine') }));
-    `;
-    const words = [
-      '--reuid',
-      '65534',
-      '--regid',
-      '65534',
-      '--clear-groups',
-      process.execPath,
-      '--input-type=module-typescript',
-    ];
-    const output = execFileSync('setpriv', [...words, '-e', script], { encoding: 'utf8', cwd: home });
-    const { backend, volumes } = JSON.parse(output) as { backend: VolumeStore['backend']; volumes: Volume[] };
-    expect(backend.advice).toContain('Run as root');
-    const [volume] = volumes;
+/** Makes one volume in a process of its own, started by `setpriv` with these flags. */
+async function makeVolumeAs(flags: readonly string[], name: string, user: Volume['owner']): Promise<MadeVolume> {
+  const home = join(base, name);
+  await mkdir(home);
+  if (user) await chown(home, user.uid, user.gid);
+  const url = (path: string): string => new URL(path, import.meta.url).href;
+  const [runAs, owner] = user ? [null, null] : [builder, ownerOf(1)];
+  const script = `
+    import { createEngineStore } from '${url('../engines/engine-store.ts')}';
+    import { createVolumeStore } from '${url('./local-volume-store.ts')}';
+    import { createLog } from '${url('../kernel/log.ts')}';
+    import { Secret } from '${url('../kernel/secret.ts')}';
+    const log = createLog('test', 'fatal');
+    const runAs = ${JSON.stringify(runAs)};
+    const engine = await createEngineStore({
+      enginesDir: '${home}/engines', packagesDirs: ['${nodeModules}'], runAs, log,
+    }).get(17);
+    const store = await createVolumeStore({
+      hostDir: '${home}/host', setting: 'auto', isRoot: ${runAs !== null}, engineRunAs: runAs, log,
+      adminVerifier: new Secret('${adminVerifier.reveal()}'),
+    });
+    await store.recover();
+    const volume = await store.create({ volumeId: 'br-mine', engine, owner: ${JSON.stringify(owner)} });
+    process.stdout.write(JSON.stringify({ backend: store.backend, volume }));
+  `;
+  const words = [...flags, process.execPath, '--input-type=module-typescript', '-e', script];
+  return JSON.parse(execFileSync('setpriv', words, { encoding: 'utf8', cwd: home })) as MadeVolume;
+}
+
+interface MadeVolume {
+  readonly backend: VolumeStore['backend'];
+  readonly volume: Volume;
+}
+
+describe.runIf(isRoot)('with fewer rights', () => {
+  it('without root, volumes belong to the user that runs Tenantry', async () => {
+    const user = { uid: 65_534, gid: 65_534 };
+    const flags = ['--reuid', '65534', '--regid', '65534', '--clear-groups'];
+    const { backend, volume } = await makeVolumeAs(flags, 'nobody', user);
+    expect(backend).toMatchObject({ name: 'copy', advice: expect.stringContaining('Run as root') });
     expect(volume).toMatchObject({ volumeId: 'br-mine', owner: null });
-    if (volume) {
-      const owned = { ...volume, owner: { uid: 65_534, gid: 65_534 } };
-      await withPostgres(owned, async (connect) => (await connect({ database: 'neondb' })).end());
-    }
+    await withPostgres({ ...volume, owner: user }, async (connect) => (await connect({ database: 'neondb' })).end());
+  });
+
+  it('as root that may not mount, as in a container, volumes are copies with owners of their own', async () => {
+    const { backend, volume } = await makeVolumeAs(['--bounding-set', '-sys_admin'], 'container', null);
+    expect(backend.name).toBe('copy');
+    expect(await readdir(join(base, 'container/host'))).not.toContain('pool.img');
+    expect((await stat(join(volume.dataPath, 'base'))).uid).toBe(ownerOf(1)?.uid);
+    await withPostgres(volume, async (connect) => (await connect({ database: 'neondb' })).end());
   });
 });

@@ -18,8 +18,18 @@ export interface StorageBackend {
   removeTree(path: string): Promise<void>;
   /** Makes a tree durable, as far as the sync of its parent directory will not do it by itself. */
   settleTree(path: string): Promise<void>;
+  /** Grows `root` by what its disk has to give, if it can. */
+  makeRoom(): Promise<void>;
   /** Bytes on disk that only this tree owns. */
   exclusiveBytes(path: string): Promise<number>;
+}
+
+export interface BackendOptions {
+  readonly root: string;
+  readonly location: string;
+  readonly advice: string | null;
+  /** Left out: the backend lives directly on the host's filesystem. */
+  readonly makeRoom?: () => Promise<void>;
 }
 
 export const dataPathOf = (tree: string): string => `${tree}/data`;

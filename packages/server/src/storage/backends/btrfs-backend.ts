@@ -4,13 +4,7 @@ import { codeOf } from '../../kernel/errors.ts';
 import { runSystemTool } from '../system-tool.ts';
 import type { FileOwner } from '../volume-store.ts';
 import { forEachParallel, listTree } from '../walk-tree.ts';
-import { dataPathOf, type StorageBackend } from './backend.ts';
-
-interface BtrfsBackendOptions {
-  readonly root: string;
-  readonly location: string;
-  readonly advice: string | null;
-}
+import { type BackendOptions, dataPathOf, type StorageBackend } from './backend.ts';
 
 /** The inode number of the root of every btrfs subvolume (BTRFS_FIRST_FREE_OBJECTID). */
 const SUBVOLUME_INODE = 256;
@@ -23,7 +17,7 @@ const SUBVOLUME_INODE = 256;
  * volume there is (70 ms at 500 volumes, against 4 ms). So the files of a template are open to all, and what guards
  * them in a clone is `data` itself, which has mode 0700 and the clone's owner. Files that Postgres makes are its own.
  */
-export function createBtrfsBackend({ root, location, advice }: BtrfsBackendOptions): StorageBackend {
+export function createBtrfsBackend({ root, location, advice, makeRoom }: BackendOptions): StorageBackend {
   return {
     info: {
       name: 'btrfs',
@@ -44,6 +38,7 @@ export function createBtrfsBackend({ root, location, advice }: BtrfsBackendOptio
     removeTree,
     // A rename of a subvolume makes the next sync of its parent a commit of the whole filesystem.
     async settleTree() {},
+    makeRoom: makeRoom ?? (async () => {}),
     exclusiveBytes,
   };
 }

@@ -2,18 +2,15 @@ import { mkdir, rm } from 'node:fs/promises';
 import { syncTree } from '../../engines/sync-tree.ts';
 import { allocatedBytes } from '../disk-space.ts';
 import type { StorageBackendInfo } from '../volume-store.ts';
-import type { StorageBackend } from './backend.ts';
+import type { BackendOptions, StorageBackend } from './backend.ts';
 import { copyTree } from './copy-tree.ts';
 
-interface FileBackendOptions {
+interface FileBackendOptions extends BackendOptions {
   readonly name: 'reflink' | 'copy';
-  readonly root: string;
-  readonly location: string;
-  readonly advice: string | null;
 }
 
 /** Clones file by file: `reflink` shares their blocks (XFS, btrfs, bcachefs, APFS, ZFS), `copy` works everywhere. */
-export function createFileBackend({ name, root, location, advice }: FileBackendOptions): StorageBackend {
+export function createFileBackend({ name, root, location, advice, makeRoom }: FileBackendOptions): StorageBackend {
   const isReflink = name === 'reflink';
   const info: StorageBackendInfo = {
     name,
@@ -43,6 +40,7 @@ export function createFileBackend({ name, root, location, advice }: FileBackendO
       await rm(path, { recursive: true, force: true });
     },
     settleTree: syncTree,
+    makeRoom: makeRoom ?? (async () => {}),
     // No cheap way to tell shared blocks of a reflink apart: its figure is an upper bound.
     exclusiveBytes: allocatedBytes,
   };
