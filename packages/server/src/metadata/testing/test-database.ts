@@ -1,11 +1,12 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chown, mkdtemp, writeFile } from 'node:fs/promises';
+import { chown, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Client, type ClientConfig } from 'pg';
 import { pino } from 'pino';
+import type { Engine } from '../../engines/engine.ts';
 import { sleep } from '../../kernel/wait.ts';
 import { openMetadata, type Metadata } from '../open-metadata.ts';
 import { TEST_OWNER, testEngine } from './test-engine.ts';
@@ -76,6 +77,15 @@ const WATCHER = `"$@" & pid=$!; read -r _; kill -INT $pid 2>/dev/null; wait $pid
 async function startServer(): Promise<Server> {
   const engine = await testEngine();
   const directory = await mkdtemp(join(tmpdir(), 'tenantry-test-pg-'));
+  try {
+    return await startServerIn(directory, engine);
+  } catch (error) {
+    await rm(directory, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+async function startServerIn(directory: string, engine: Engine): Promise<Server> {
   const owner = TEST_OWNER ?? {};
   if (TEST_OWNER) await chown(directory, TEST_OWNER.uid, TEST_OWNER.gid);
   const dataDir = join(directory, 'data');
@@ -101,7 +111,9 @@ async function releaseServer(): Promise<void> {
   if (users > 0 || !server) return;
   const ending = server;
   server = undefined;
-  const { watcher } = await ending;
+  const watcher = (await ending.catch(() => undefined))?.watcher;
+  // It did not start, which the one who asked for it was told.
+  if (!watcher) return;
   const ended = once(watcher, 'exit');
   watcher.stdin?.end();
   await ended;

@@ -4,12 +4,15 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { Secret } from '../../kernel/secret.ts';
 import { type EmbeddedPostgres, type EmbeddedPostgresOptions, startEmbeddedPostgres } from '../embedded-postgres.ts';
-import { TEST_OWNER, testEngine } from './test-engine.ts';
+import { testEngine } from './test-engine.ts';
 
 export interface TestInstallation extends AsyncDisposable {
   readonly options: EmbeddedPostgresOptions;
   start(): Promise<EmbeddedPostgres>;
 }
+
+/** As in production: a number without a name. */
+const BARE_OWNER = process.getuid?.() === 0 ? { uid: 1_899_999_999, gid: 1_899_999_999 } : null;
 
 /** Directories for an embedded metadata Postgres; what was started in them is stopped when they are disposed. */
 export async function testInstallation(): Promise<TestInstallation> {
@@ -19,7 +22,7 @@ export async function testInstallation(): Promise<TestInstallation> {
     dataDir: join(directory, 'metadata'),
     runDir: join(directory, 'run'),
     engine: await testEngine(),
-    runAs: TEST_OWNER,
+    runAs: BARE_OWNER,
     password: new Secret('not a "simple\' password'),
     log: pino({ level: 'silent' }),
   };
