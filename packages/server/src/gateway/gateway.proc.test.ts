@@ -442,6 +442,26 @@ describe('bad input', () => {
     expect(Date.now() - startedAt).toBeLessThan(3_000);
   });
 
+  test('clients that fail give their place in login back', async () => {
+    const kinds = [
+      Buffer.from('GET / HTTP/1.1'),
+      Buffer.concat([SSL_REQUEST, Buffer.from('no TLS')]),
+      Buffer.of(0x16, 0, 0, 0, 0, 0),
+    ];
+    for (const bytes of kinds) {
+      await Promise.all(
+        Array.from({ length: 150 }, async () => {
+          const client = await RawClient.open(bed.port);
+          await client.send(bytes).rest();
+          client.socket.destroy();
+        }),
+      );
+    }
+    const leaving = await Promise.all(Array.from({ length: 300 }, () => RawClient.open(bed.port)));
+    for (const client of leaving) client.socket.destroy();
+    expect(await selectOne()).toEqual({ one: 1 });
+  });
+
   test('a login sent one byte at a time', async () => {
     const client = await RawClient.open(bed.port);
     for (const byte of startupMessage([
@@ -494,6 +514,22 @@ describe('waking', () => {
       await bed.broker.acquire();
       await suspender;
     }
+  });
+
+  test('a compute that is full for a moment is waited for; one that stays full has the last word', async () => {
+    await bed.broker.acquire();
+    await bed.postgres.admin('alter role alice connection limit 1');
+    const holder = await connectPg();
+    const waiting = selectOne();
+    setTimeout(() => void holder.end(), 300);
+    expect(await waiting).toEqual({ one: 1 });
+    const last = await connectPg();
+    await expect(selectOne()).rejects.toMatchObject({
+      code: '53300',
+      message: 'too many connections for role "alice"',
+    });
+    await last.end();
+    await bed.postgres.admin('alter role alice connection limit -1');
   });
 
   test('a client that leaves while the compute starts leaves nothing behind', async () => {

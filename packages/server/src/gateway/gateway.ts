@@ -28,8 +28,8 @@ const BACKLOG = 4_096;
 /** A peer that vanished without a word is found by the kernel. */
 const KEEP_ALIVE_MS = 60_000;
 
-/** Time for the last bytes of a stopping gateway to leave. */
-const GOODBYE_MS = 2_000;
+/** Time for the last bytes of a stopping gateway to leave, and for clients to hang up. */
+const GOODBYE_MS = 250;
 
 export interface GatewayOptions {
   readonly listenAddress: string;

@@ -41,7 +41,7 @@ export class ServedClient {
   /** Goes out before an error that is not about authentication: the end of a login that did succeed. */
   #greeting: Buffer = Buffer.alloc(0);
 
-  /** @param onAuthenticated called once: when the client is authenticated, or is not going to be */
+  /** @param onAuthenticated called once the client is authenticated; one that never is ends with its socket */
   constructor(raw: Socket, parts: ServeParts, onAuthenticated: () => void) {
     this.#raw = raw;
     this.#parts = parts;
@@ -52,17 +52,15 @@ export class ServedClient {
   /** Serves the client to its end. Never throws. */
   async serve(): Promise<void> {
     const deadline = setTimeout(() => this.#raw.destroy(), this.#parts.loginTimeoutMs);
-    const settle = (): void => {
-      clearTimeout(deadline);
-      this.#onAuthenticated();
-    };
+    this.#raw.once('close', () => clearTimeout(deadline));
     try {
-      await this.#begin(settle);
+      await this.#begin(() => {
+        clearTimeout(deadline);
+        this.#onAuthenticated();
+      });
       await this.#ended.promise;
     } catch (error) {
       this.#fail(error);
-    } finally {
-      settle();
     }
   }
 
@@ -74,13 +72,13 @@ export class ServedClient {
   }
 
   /** All that is known only during login ends with this call: an idle session holds no keys. */
-  async #begin(settle: () => void): Promise<void> {
+  async #begin(onAuthenticated: () => void): Promise<void> {
     const request = await receiveRequest(this.#raw, this.#address, this.#parts.currentTls(), (channel) => {
       this.#channel = channel;
     });
     if (request.kind === 'startup') {
       this.#isStarted = true;
-      await this.#logIn(request, settle);
+      await this.#logIn(request, onAuthenticated);
     } else {
       await this.#parts.cancelRouter.cancel(request.key, this.#address);
       closeAfter(request.channel.socket);
@@ -88,10 +86,10 @@ export class ServedClient {
     }
   }
 
-  async #logIn(startup: ClientStartup, settle: () => void): Promise<void> {
+  async #logIn(startup: ClientStartup, onAuthenticated: () => void): Promise<void> {
     const { channel } = startup;
     const client = await authenticate(startup, this.#address, this.#parts);
-    settle();
+    onAuthenticated();
     this.#greeting = client.greeting;
     const leaving = AbortSignal.any([channel.closed, this.#stopping.signal]);
     const compute = await connectCompute(client.endpointId, client, this.#parts, leaving);
@@ -123,6 +121,7 @@ export class ServedClient {
     this.#isFailed = true;
     const { observer, log } = this.#parts;
     const socket = this.#channel?.socket ?? this.#raw;
+    this.#channel?.detach();
     if (error instanceof DisconnectedError || socket.destroyed) {
       observer.connectFailed('client_disconnect');
       closeAfter(socket);
