@@ -33,7 +33,7 @@ describe('documents agree with the code', () => {
         string,
         Record<string, string>
       >;
-      return [...Object.keys(dependencies), ...Object.keys(optionalDependencies)];
+      return Object.keys(dependencies).concat(Object.keys(optionalDependencies));
     });
     const listed = firstCells(read('docs/dependencies.md'))
       .filter((cell) => cell !== 'package' && !cell.startsWith('---'))
@@ -50,10 +50,6 @@ describe('documents agree with the code', () => {
 
   test('ARCHITECTURE.md lists every folder of the server', () => {
     const listed = [...read('ARCHITECTURE.md').matchAll(/^\| `([a-z]+)\/` \|/gm)].map((match) => match[1]);
-    expect(listed.toSorted()).toEqual(
-      Object.keys(SERVER_FOLDERS)
-        .filter((name) => !name.endsWith('.ts'))
-        .toSorted(),
-    );
+    expect(new Set(listed)).toEqual(new Set(Object.keys(SERVER_FOLDERS).filter((name) => !name.endsWith('.ts'))));
   });
 });

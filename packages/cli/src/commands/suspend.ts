@@ -2,7 +2,7 @@ import { isEndpointId } from '@tenantry/contract/ids.ts';
 import type { Target } from '../target.ts';
 
 /** The endpoint that a connection URI names, in its options or as the first label of its host. */
-export function endpointOf(idOrUri: string): string {
+function endpointOf(idOrUri: string): string {
   if (isEndpointId(idOrUri)) return idOrUri;
   if (URL.canParse(idOrUri)) {
     const { hostname, searchParams } = new URL(idOrUri);

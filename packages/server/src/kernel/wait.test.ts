@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { PlatformError } from './errors.ts';
+import type { PlatformError } from './errors.ts';
 import { backoffMs, withDeadline } from './wait.ts';
 
 const never = new Promise<never>(() => undefined);

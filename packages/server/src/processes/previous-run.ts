@@ -1,8 +1,8 @@
 import type { Installation } from '../config/installation.ts';
+import { isAlive } from '../compute/process-table.ts';
 import { readFileIfExists } from '../kernel/atomic-file.ts';
 import { PlatformError } from '../kernel/errors.ts';
 import { sleep } from '../kernel/wait.ts';
-import { processStartTime } from './process-start-time.ts';
 import type { ProcessesFile } from './protocol.ts';
 
 const GOES_BY_ITSELF_MAX_MS = 10_000;
@@ -16,7 +16,7 @@ export async function readProcessesFile(path: string): Promise<ProcessesFile | u
 
 /** Is this pid the very process that the file speaks of? */
 export function isStillRunning(file: ProcessesFile, pid: number | null): pid is number {
-  return pid !== null && processStartTime(pid) !== undefined && processStartTime(pid) === file.startTimes[String(pid)];
+  return pid !== null && isAlive({ pid, startTime: file.startTimes[String(pid)] ?? '' });
 }
 
 /**

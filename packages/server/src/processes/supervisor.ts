@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { findProcess } from '../compute/process-table.ts';
 import type { Config } from '../config/config.ts';
 import { type Installation, makeDirectories, openInstallation } from '../config/installation.ts';
 import { ensureSecrets } from '../config/secrets.ts';
@@ -12,7 +13,6 @@ import { childEnvironment } from './child-environment.ts';
 import { LogFile } from './log-file.ts';
 import { findPort } from './ports.ts';
 import { endPreviousRun } from './previous-run.ts';
-import { processStartTime } from './process-start-time.ts';
 import type { EndMode, ProcessesFile } from './protocol.ts';
 
 export interface RunningPlatform {
@@ -140,7 +140,7 @@ export class Supervisor {
     const pids = [file.supervisor, file.control, file.host, file.metadata, ...file.gateways].filter(
       (pid) => pid !== null,
     );
-    const startTimes = Object.fromEntries(pids.map((pid) => [String(pid), processStartTime(pid) ?? '']));
+    const startTimes = Object.fromEntries(pids.map((pid) => [String(pid), findProcess(pid)?.startTime ?? '']));
     const text = JSON.stringify({ ...file, startTimes }, null, 2);
     this.#writes = this.#writes
       .then(() => writeFileAtomic(this.#installation.paths.processes, text, 0o644))
