@@ -501,7 +501,7 @@ describe('waking', () => {
     const suspender = (async () => {
       while (!over.signal.aborted) {
         await until(() => bed.postgres.isRunning);
-        await new Promise((resolve) => setTimeout(resolve, Math.random() * 60));
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * 120));
         await bed.broker.suspend();
       }
     })();
