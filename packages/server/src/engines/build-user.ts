@@ -27,8 +27,17 @@ interface BuildUserOptions {
 
 const PROBE_DEADLINE_MS = 10_000;
 
-/** Binds the file $1 over /etc/passwd, then becomes user $2 and group $3 for the rest of the words. */
-const WITH_PASSWD = `mount --bind "$1" /etc/passwd && u=$2 g=$3 && shift 3 && exec setpriv --reuid "$u" --regid "$g" --clear-groups -- "$@"`;
+/**
+ * Namespaces of mounts and processes, all killed when we are: a program that outlived a killed Tenantry would go on
+ * writing into what the next start removes.
+ */
+const CONFINED = ['--pdeathsig', 'KILL', 'unshare', '--mount', '--pid', '--fork', '--kill-child'];
+
+/**
+ * Binds the file $1 over /etc/passwd, then becomes user $2 and group $3 for the rest of the words. The change of user
+ * forgets the signal of `--kill-child`, so it is asked for again.
+ */
+const WITH_PASSWD = `mount --bind "$1" /etc/passwd && u=$2 g=$3 && shift 3 && exec setpriv --reuid "$u" --regid "$g" --clear-groups --pdeathsig KILL -- "$@"`;
 
 /**
  * `initdb` and single-user Postgres insist on a name for their user, and ours are bare numbers. So they get a mount
@@ -38,7 +47,7 @@ const WITH_PASSWD = `mount --bind "$1" /etc/passwd && u=$2 g=$3 && shift 3 && ex
 export async function createBuildUser({ runAs, workDir, log }: BuildUserOptions): Promise<BuildUser> {
   if (!runAs) return { owner: null, run: (program, args, options) => runProgram(program, args, options) };
   try {
-    await runProgram('unshare', ['--mount', 'setpriv', '--version'], { deadlineMs: PROBE_DEADLINE_MS });
+    await runProgram('setpriv', [...CONFINED, 'true'], { deadlineMs: PROBE_DEADLINE_MS });
   } catch (error) {
     const nobody = await findNobody();
     log.warn({ reason: messageOf(error) }, 'no mount namespace: cluster is built as nobody');
@@ -46,10 +55,10 @@ export async function createBuildUser({ runAs, workDir, log }: BuildUserOptions)
   }
   const passwdPath = join(workDir, 'passwd');
   await writeFileAtomic(passwdPath, `tenantry:x:${runAs.uid}:${runAs.gid}::/:/bin/false\n`, 0o644);
-  const prefix = ['--mount', 'sh', '-c', WITH_PASSWD, 'sh', passwdPath, `${runAs.uid}`, `${runAs.gid}`];
+  const prefix = [...CONFINED, 'sh', '-c', WITH_PASSWD, 'sh', passwdPath, `${runAs.uid}`, `${runAs.gid}`];
   return {
     owner: runAs,
-    run: (program, args, options) => runProgram('unshare', [...prefix, program, ...args], options),
+    run: (program, args, options) => runProgram('setpriv', [...prefix, program, ...args], options),
   };
 }
 

@@ -150,8 +150,10 @@ class LocalVolumeStore implements VolumeStore {
     const { backend, log } = this.#parts;
     for (const directory of [this.#dir('staging'), this.#dir('trash')]) {
       for (const name of await readdir(directory)) {
-        log.info({ name }, 'removing a volume that was half made or half deleted');
-        await backend.removeTree(join(directory, name));
+        log.info({ name }, 'removing what was half made or half deleted');
+        await backend.removeTree(join(directory, name)).catch((error: unknown) => {
+          log.warn({ name, reason: messageOf(error) }, 'cannot remove it; the next start tries again');
+        });
       }
     }
     for (const volumeId of await readdir(join(this.#parts.hostDir, 'wal'))) {

@@ -32,4 +32,7 @@ export interface BackendOptions {
   readonly makeRoom?: () => Promise<void>;
 }
 
+/** How to remove a directory into which the child of a killed Tenantry may still be writing its last. */
+export const REMOVE = { recursive: true, force: true, maxRetries: 5, retryDelay: 50 } as const;
+
 export const dataPathOf = (tree: string): string => `${tree}/data`;

@@ -4,7 +4,7 @@ import { codeOf } from '../../kernel/errors.ts';
 import { runSystemTool } from '../system-tool.ts';
 import type { FileOwner } from '../volume-store.ts';
 import { forEachParallel, listTree } from '../walk-tree.ts';
-import { type BackendOptions, dataPathOf, type StorageBackend } from './backend.ts';
+import { type BackendOptions, dataPathOf, REMOVE, type StorageBackend } from './backend.ts';
 
 /** The inode number of the root of every btrfs subvolume (BTRFS_FIRST_FREE_OBJECTID). */
 const SUBVOLUME_INODE = 256;
@@ -65,7 +65,7 @@ async function cloneTree(source: string, target: string, owner: FileOwner | null
 
 async function removeTree(path: string): Promise<void> {
   for (const subvolume of await listSubvolumes(path)) await runSystemTool('btrfs', 'subvolume', 'delete', subvolume);
-  await rm(path, { recursive: true, force: true });
+  await rm(path, REMOVE);
 }
 
 /** The path itself, or those directly below it. */

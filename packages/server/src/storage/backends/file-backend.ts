@@ -2,7 +2,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { syncTree } from '../../engines/sync-tree.ts';
 import { allocatedBytes } from '../disk-space.ts';
 import type { StorageBackendInfo } from '../volume-store.ts';
-import type { BackendOptions, StorageBackend } from './backend.ts';
+import { type BackendOptions, REMOVE, type StorageBackend } from './backend.ts';
 import { copyTree } from './copy-tree.ts';
 
 interface FileBackendOptions extends BackendOptions {
@@ -37,7 +37,7 @@ export function createFileBackend({ name, root, location, advice, makeRoom }: Fi
       await copyTree(`${source}/data`, `${target}/data`, { owner, isReflink });
     },
     async removeTree(path) {
-      await rm(path, { recursive: true, force: true });
+      await rm(path, REMOVE);
     },
     settleTree: syncTree,
     makeRoom: makeRoom ?? (async () => {}),
