@@ -106,13 +106,20 @@ export async function listOutdatedEndpointIds(
   return rows.map((row) => row.id);
 }
 
-/** What the host last reported; undefined if there is no such endpoint. Null: it has not reported yet. */
-export async function findComputeState(
-  db: Kysely<Tables>,
-  endpointId: string,
-): Promise<{ readonly state: ComputeState | null } | undefined> {
-  const row = await db.selectFrom('endpoints').select('compute_state').where('id', '=', endpointId).executeTakeFirst();
-  return row && { state: row.compute_state };
+export interface ReportedState {
+  /** Null: the host has not reported yet. */
+  readonly state: ComputeState | null;
+  readonly version: number;
+}
+
+/** What the host last reported; undefined if there is no such endpoint. */
+export async function findReportedState(db: Kysely<Tables>, endpointId: string): Promise<ReportedState | undefined> {
+  const row = await db
+    .selectFrom('endpoints')
+    .select(['compute_state', 'report_version'])
+    .where('id', '=', endpointId)
+    .executeTakeFirst();
+  return row && { state: row.compute_state, version: Number(row.report_version ?? 0) };
 }
 
 /** Of all endpoints of a project, also one that is being deleted. */

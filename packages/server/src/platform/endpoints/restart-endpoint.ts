@@ -1,8 +1,7 @@
 import { done, skipped, type OperationDefinition } from '../../operations/operation.ts';
-import { runCommand } from '../command/run-command.ts';
 import type { PlatformContext, PlatformDeps } from '../context.ts';
 import type { EndpointChange, Principal } from '../platform.ts';
-import { afterStateChange } from './after-state-change.ts';
+import { changeComputeState } from './change-compute-state.ts';
 import { findEndpointSpec } from './endpoint-spec.ts';
 import { getEndpoint } from './get-endpoint.ts';
 
@@ -33,9 +32,6 @@ export async function restartEndpoint(
   endpointId: string,
 ): Promise<EndpointChange> {
   const endpoint = await getEndpoint(context, principal, projectId, endpointId);
-  const target = { projectId, branchId: endpoint.branchId, endpointId: endpoint.id };
-  const { operations } = await runCommand(context, (command) =>
-    command.enqueue(restartCompute, { endpointId: endpoint.id }, target),
-  );
-  return afterStateChange(context, { endpoint, operations, expected: 'active' });
+  const input = { endpointId: endpoint.id };
+  return changeComputeState(context, endpoint, { definition: restartCompute, input, expected: 'active' });
 }

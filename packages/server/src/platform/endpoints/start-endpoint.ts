@@ -2,12 +2,11 @@ import { PlatformError } from '../../kernel/errors.ts';
 import { done, skipped, type OperationDefinition } from '../../operations/operation.ts';
 import { settleApplied } from '../catalog/settle-changes.ts';
 import { refuseChanges } from '../catalog/refuse-changes.ts';
-import { runCommand } from '../command/run-command.ts';
 import { transact } from '../command/transact.ts';
 import type { PlatformContext, PlatformDeps } from '../context.ts';
 import type { EndpointChange, Principal } from '../platform.ts';
 import { findEndpointSpec } from './endpoint-spec.ts';
-import { afterStateChange } from './after-state-change.ts';
+import { changeComputeState } from './change-compute-state.ts';
 import { getEndpoint } from './get-endpoint.ts';
 
 interface StartComputeInput {
@@ -55,9 +54,6 @@ export async function startEndpoint(
       `Cannot start endpoint ${endpoint.id}: it is disabled. Set endpoint.disabled to false first`,
     );
   }
-  const target = { projectId, branchId: endpoint.branchId, endpointId: endpoint.id };
-  const { operations } = await runCommand(context, (command) =>
-    command.enqueue(startCompute, { endpointId: endpoint.id, catalogSeq: 0 }, target),
-  );
-  return afterStateChange(context, { endpoint, operations, expected: 'active' });
+  const input = { endpointId: endpoint.id, catalogSeq: 0 };
+  return changeComputeState(context, endpoint, { definition: startCompute, input, expected: 'active' });
 }

@@ -1,10 +1,9 @@
 import type { EndpointId } from '@tenantry/contract/ids.ts';
 import { done, type OperationDefinition } from '../../operations/operation.ts';
-import { runCommand } from '../command/run-command.ts';
 import { unlessNotFound } from '../command/unless-not-found.ts';
 import type { PlatformContext, PlatformDeps } from '../context.ts';
 import type { EndpointChange, Principal } from '../platform.ts';
-import { afterStateChange } from './after-state-change.ts';
+import { changeComputeState } from './change-compute-state.ts';
 import { getEndpoint } from './get-endpoint.ts';
 
 interface SuspendComputeInput {
@@ -32,9 +31,6 @@ export async function suspendEndpoint(
   endpointId: string,
 ): Promise<EndpointChange> {
   const endpoint = await getEndpoint(context, principal, projectId, endpointId);
-  const target = { projectId, branchId: endpoint.branchId, endpointId: endpoint.id };
-  const { operations } = await runCommand(context, (command) =>
-    command.enqueue(suspendCompute, { endpointId: endpoint.id }, target),
-  );
-  return afterStateChange(context, { endpoint, operations, expected: 'idle' });
+  const input = { endpointId: endpoint.id };
+  return changeComputeState(context, endpoint, { definition: suspendCompute, input, expected: 'idle' });
 }

@@ -1,8 +1,8 @@
 import type { PlatformDeps } from '../context.ts';
 import { listComputeStates } from '../endpoints/endpoint-rows.ts';
 
-/** A report comes within milliseconds of what it tells; one that is late has lost its way. */
-const REPORT_MIN_MS = 200;
+/** A report comes within milliseconds of what it tells; one that is this late has lost its way. */
+const REPORT_MIN_MS = 300;
 const REPORT_MAX_MS = 3_000;
 
 /**
@@ -17,9 +17,7 @@ export async function awaitLastReports(
   const from = performance.now();
   while (!signal.aborted) {
     const states = await listComputeStates(metadata, projectId);
-    // None was ever reported, so none ever ran.
-    if (states.every((state) => state === null)) return;
-    const isAtRest = states.every((state) => state === null || state === 'idle' || state === 'failed');
+    const isAtRest = states.every((state) => state === 'idle' || state === 'failed');
     const passedMs = performance.now() - from;
     if (passedMs > REPORT_MAX_MS || (isAtRest && passedMs > REPORT_MIN_MS)) return;
     await reported.listen(REPORT_MIN_MS, signal).heard;

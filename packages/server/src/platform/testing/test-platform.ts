@@ -32,6 +32,8 @@ interface TestPlatformOptions {
   readonly barrier?: (seq: number) => Promise<void>;
   /** Reports of the host are ingested, unless false. */
   readonly followsReports?: boolean;
+  /** Operations run, unless false. */
+  readonly runsEngine?: boolean;
 }
 
 /** The domain on a real metadata Postgres, with a real engine and a host in memory. */
@@ -50,7 +52,8 @@ export async function testPlatform(options: TestPlatformOptions = {}): Promise<T
     ...(options.now && { now: options.now }),
   });
   await bootstrap(deps, new Secret(TEST_ADMIN_KEY));
-  const engine = runEngine(database, { definitions: operationDefinitions, deps });
+  const definitions = options.runsEngine === false ? [] : operationDefinitions;
+  const engine = runEngine(database, { definitions, deps });
   const context = { ...deps, engine };
   const platform = createPlatform(deps, engine);
   const stop = new AbortController();
