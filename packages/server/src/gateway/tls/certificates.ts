@@ -3,7 +3,6 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readFileIfExists, writeFileAtomic } from '../../kernel/atomic-file.ts';
 import type { ServerCertificate } from './client-tls.ts';
-import { writeCertificate } from './x509.ts';
 
 export interface Certificates extends ServerCertificate {
   /** For clients: `sslrootcert`, `NODE_EXTRA_CA_CERTS`. */
@@ -26,7 +25,7 @@ const RENEW_BEFORE_DAYS = 30;
 /** Clients' clocks may be behind ours. */
 const BACKDATE_MS = DAY_MS;
 
-const LOOPBACK_ADDRESSES = [Buffer.of(127, 0, 0, 1), Buffer.concat([Buffer.alloc(15), Buffer.of(1)])];
+const LOOPBACK_ADDRESSES = ['127.0.0.1', '::1'];
 
 /**
  * The installation's own certificate authority and the server certificate that it signed: made at the first call,
@@ -66,11 +65,11 @@ const isNearEnd = (certificate: X509Certificate, now: Date): boolean =>
 async function ensurePair(
   path: string,
   isGood: (certificate: X509Certificate) => boolean,
-  make: () => ServerCertificate,
+  make: () => Promise<ServerCertificate>,
 ): Promise<ServerCertificate> {
   const stored = parsePair(await readFileIfExists(path));
   if (stored && isGood(new X509Certificate(stored.certPem))) return stored;
-  const pair = make();
+  const pair = await make();
   await writeFileAtomic(path, pair.keyPem + pair.certPem, 0o600);
   return pair;
 }
@@ -82,11 +81,12 @@ function parsePair(text: string | undefined): ServerCertificate | undefined {
   return new X509Certificate(certPem).checkPrivateKey(createPrivateKey(keyPem)) ? { keyPem, certPem } : undefined;
 }
 
-function makeAuthority(now: Date): ServerCertificate {
+async function makeAuthority(now: Date): Promise<ServerCertificate> {
+  const { writeCertificate } = await certificateWriter();
   const { privateKey, publicKey } = generateKeys();
   const subject = `Tenantry CA ${now.toISOString().slice(0, 10)}`;
   const issuer = { subject, publicKey, privateKey };
-  const certPem = writeCertificate({
+  const certPem = await writeCertificate({
     subject,
     publicKey,
     issuer,
@@ -96,12 +96,13 @@ function makeAuthority(now: Date): ServerCertificate {
   return { keyPem: toPem(privateKey), certPem };
 }
 
-function makeServer(
+async function makeServer(
   domain: string,
   dnsNames: readonly string[],
   authority: ServerCertificate,
   now: Date,
-): ServerCertificate {
+): Promise<ServerCertificate> {
+  const { writeCertificate } = await certificateWriter();
   const { privateKey, publicKey } = generateKeys();
   const authorityKey = createPrivateKey(authority.keyPem);
   const issuer = {
@@ -111,9 +112,12 @@ function makeServer(
   };
   const use = { kind: 'server', dnsNames, addresses: LOOPBACK_ADDRESSES } as const;
   const subject = domain.length <= 64 ? domain : 'Tenantry gateway';
-  const certPem = writeCertificate({ subject, publicKey, issuer, ...validity(now, SERVER_DAYS), use });
+  const certPem = await writeCertificate({ subject, publicKey, issuer, ...validity(now, SERVER_DAYS), use });
   return { keyPem: toPem(privateKey), certPem };
 }
+
+/** Loaded only to write: gateways merely read, and the library takes memory in each of them. */
+const certificateWriter = () => import('./x509.ts');
 
 const generateKeys = (): { privateKey: KeyObject; publicKey: KeyObject } =>
   generateKeyPairSync('ec', { namedCurve: 'P-256' });
