@@ -30,7 +30,7 @@ async function reportOf({ endpointId }: EndpointSpec): Promise<EndpointReport> {
 }
 
 const withSeq = (changes: readonly Change[], from: number): CatalogChange[] =>
-  changes.map((change, i) => ({ ...change, seq: from + i }) as CatalogChange);
+  changes.map((change, i) => ({ ...change, seq: from + i }));
 
 /** Sends the changes as control does, and waits for the last. */
 async function order(spec: EndpointSpec, from: number, ...changes: Change[]): Promise<void> {

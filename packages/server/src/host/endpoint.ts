@@ -194,6 +194,11 @@ export class Endpoint {
     this.#noteRun();
   }
 
+  /** After `shutDown`, for an endpoint that is removed: nothing late may bring it back. */
+  forget(): void {
+    this.#isDetached = true;
+  }
+
   /** Leaves the compute running and lets go of it. */
   async detach(): Promise<void> {
     this.#noteRun();
@@ -401,6 +406,7 @@ export class Endpoint {
   }
 
   #patch(patch: Partial<EndpointReport>): void {
+    if (this.#isDetached) return;
     const version = this.#deps.feed.nextVersion(this.id);
     this.#report = { ...this.#report, ...patch, version };
     this.#isDirty = true;

@@ -2,6 +2,7 @@ import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { findProcessesByCommand } from '../compute/process-table.ts';
+import { must } from '../kernel/assert.ts';
 import { PlatformError } from '../kernel/errors.ts';
 import type { EndpointReport, EndpointSpec } from './host.ts';
 import type { LocalHost } from './local-host.ts';
@@ -154,7 +155,7 @@ describe('crashes', () => {
     const spec = await addEndpoint(host, 'backend');
     const client = await connectTenant(host, spec);
     const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
-    process.kill(rows[0]?.pid ?? 0, 'SIGKILL');
+    process.kill(must(rows[0]).pid, 'SIGKILL');
     await waitFor('crash seen', 5000, async () => (await reportOf(spec)).state === 'failed');
     await (await connectTenant(host, spec)).end();
   });

@@ -60,6 +60,9 @@ const UNLOAD_MS = 5000;
 /** What an awake compute takes, with sessions in it; only for the default of how many may be awake. */
 const COMPUTE_BYTES = 48 * 1024 ** 2;
 const PARALLEL_STOPS = 8;
+const PARALLEL_READS = 32;
+
+const hasProcess = ({ state }: EndpointReport): boolean => state !== 'idle' && state !== 'failed';
 
 /**
  * The host of this machine. Finds the computes that an earlier process left running, before it takes calls.
@@ -105,12 +108,18 @@ class LocalHostProcess implements LocalHost {
     const { feed, store, runOwners } = this.#deps;
     const unclosed = new Set<EndpointId>();
     const versions: [EndpointId, number][] = [];
-    for (const endpointId of await store.list()) {
+    const note = async (endpointId: EndpointId): Promise<void> => {
       const report = await store.findReport(endpointId);
       versions.push([endpointId, report?.version ?? 0]);
       for (const { computeId } of report?.runs ?? []) runOwners.set(computeId, endpointId);
-      if (report && (report.state !== 'idle' || report.runs.some((run) => !run.ended))) unclosed.add(endpointId);
-    }
+      const isUnclosed = report && (hasProcess(report) || report.runs.some((run) => !run.ended));
+      if (isUnclosed) unclosed.add(endpointId);
+    };
+    const rest = await store.list();
+    const noteNext = async (): Promise<void> => {
+      for (let endpointId = rest.pop(); endpointId; endpointId = rest.pop()) await note(endpointId);
+    };
+    await Promise.all(Array.from({ length: PARALLEL_READS }, noteNext));
     feed.load(versions, Date.now());
     await recoverComputes({ deps: this.#deps, unclosed, load: async (id) => await this.#find(id) });
     this.#timers.push(setInterval(() => void this.#tick(), TICK_MS).unref());
@@ -176,6 +185,7 @@ class LocalHostProcess implements LocalHost {
     if (!feed.has(endpointId)) return;
     const endpoint = await this.#get(endpointId);
     await endpoint.shutDown(new PlatformError('NOT_FOUND', 'Cannot start the compute: the endpoint has been removed'));
+    endpoint.forget();
     feed.remove(endpointId);
     this.#loaded.delete(endpointId);
     await store.remove(endpointId);

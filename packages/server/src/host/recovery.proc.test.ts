@@ -2,7 +2,8 @@ import { fork, spawnSync, type ChildProcess } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { findProcessesByCommand } from '../compute/process-table.ts';
+import { findProcessesByCommand, isAlive } from '../compute/process-table.ts';
+import { must } from '../kernel/assert.ts';
 import { PlatformError } from '../kernel/errors.ts';
 import { HostClient } from './host-client.ts';
 import type { EndpointReport, EndpointSpec, Host } from './host.ts';
@@ -87,8 +88,8 @@ describe('a host that comes back', () => {
     const second = await makeHost(bed);
     const { computeId } = await second.acquire(spec.endpointId);
     const [found] = findProcessesByCommand(`volumes/${spec.volumeId} `);
-    process.kill(found?.identity.pid ?? 0, 'SIGKILL');
-    await waitFor('its end', 5000, () => postmastersOf(spec) === 0);
+    process.kill(must(found).identity.pid, 'SIGKILL');
+    await waitFor('its end', 5000, () => !isAlive(must(found).identity));
     expect((await second.acquire(spec.endpointId)).computeId).not.toBe(computeId);
     await (await connectTenant(second, spec)).end();
     expect(postmastersOf(spec)).toBe(1);
@@ -101,7 +102,7 @@ describe('a host that comes back', () => {
     await first.acquire(spec.endpointId);
     await first.detach();
     const [found] = findProcessesByCommand(`volumes/${spec.volumeId} `);
-    process.kill(found?.identity.pid ?? 0, 'SIGKILL');
+    process.kill(must(found).identity.pid, 'SIGKILL');
     await waitFor('its end', 5000, () => postmastersOf(spec) === 0);
     const second = await makeHost(bed);
     expect(await reportOf(second, spec)).toMatchObject({ state: 'idle', runs: [{ ended: true }] });
@@ -145,11 +146,11 @@ describe('a host process that is killed', () => {
     const specs = await Promise.all(['k1', 'k2', 'k3'].map(async (name) => await addEndpoint(client as never, name)));
     const marked = await connectTenant(client as never, specs[0] as EndpointSpec);
     await marked.query('CREATE TABLE acknowledged (n int)');
-    let isDone = false;
+    const done = new AbortController();
     const acknowledged: number[] = [];
     const failures: unknown[] = [];
     const load = specs.map(async (spec, i) => {
-      for (let n = 0; !isDone; n++) {
+      for (let n = 0; !done.signal.aborted; n++) {
         try {
           const address = await client.acquire(spec.endpointId);
           if (i === 0 && address.kind === 'unix') {
@@ -170,7 +171,7 @@ describe('a host process that is killed', () => {
       child = await startChild();
       for (const spec of specs) expect(postmastersOf(spec)).toBeLessThanOrEqual(1);
     }
-    isDone = true;
+    done.abort();
     await Promise.all(load);
     expect(failures).toEqual([]);
     // The session lived through all of it: its compute was never touched.
