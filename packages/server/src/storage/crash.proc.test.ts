@@ -4,6 +4,7 @@ import { randomInt } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { chmod, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -51,6 +52,7 @@ const churn = (hostDir: string, setting: string): string => `
     for (let n = 0; ; n += 1) {
       const volumeId = 'br-' + lane + '-' + (n % 5);
       await store.create({ volumeId, engine, owner: runAs && { uid: runAs.uid + 1 + lane, gid: runAs.gid + 1 + lane } });
+      console.log(volumeId);
       if (n % 3 !== 0) await store.delete(volumeId);
     }
   }));
@@ -68,8 +70,9 @@ describe('kill -9 in the midst of making and deleting volumes', () => {
         stdio: ['ignore', 'pipe', 'inherit'],
       });
       const exited = once(child, 'exit');
-      await once(child.stdout, 'data');
-      await delay(randomInt(20, 1_500));
+      // The first dies while it makes the template, the others after some volumes.
+      await linesOf(child.stdout, round === 0 ? 1 : randomInt(2, 16));
+      await delay(randomInt(0, round === 0 ? 500 : 60));
       child.kill('SIGKILL');
       await exited;
 
@@ -106,6 +109,15 @@ describe('kill -9 in the midst of making and deleting volumes', () => {
     if (setting === 'btrfs') expect(loopDevicesOf(hostDir)).toBe(1);
   });
 });
+
+/** Resolves after so many lines of output. */
+async function linesOf(output: Readable, count: number): Promise<void> {
+  let lines = 0;
+  for await (const chunk of output.iterator({ destroyOnReturn: false })) {
+    lines += String(chunk).split('\n').length - 1;
+    if (lines >= count) return;
+  }
+}
 
 function loopDevicesOf(hostDir: string): number {
   const words = ['--associated', join(hostDir, 'pool.img'), '--noheadings', '--output', 'NAME'];

@@ -203,14 +203,14 @@ describe.each(cases.filter(({ canRun }) => canRun))('volumes on $name', ({ setti
       await admin.end();
       const tenant = await connect({ user: 'neondb_owner', password: 'tenant', database: 'neondb' });
       await tenant.query('CREATE EXTENSION dblink');
-      await tenant.query('CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n');
+      await tenant.query('CREATE TABLE rows AS SELECT generate_series(1, 1000) AS n');
       await expect(tenant.query('CREATE EXTENSION file_fdw')).rejects.toThrow(/permission denied/);
-      await expect(tenant.query(`COPY kept TO PROGRAM 'true'`)).rejects.toThrow(/permission denied/);
       await tenant.end();
+      await refuseAttacks(connect);
     });
     await withPostgres(volume, async (connect) => {
       const tenant = await connect({ user: 'neondb_owner', password: 'tenant', database: 'neondb' });
-      expect((await tenant.query('SELECT count(*)::int AS n FROM kept')).rows).toEqual([{ n: 1000 }]);
+      expect((await tenant.query('SELECT count(*)::int AS n FROM rows')).rows).toEqual([{ n: 1000 }]);
       await tenant.end();
     });
     await store.delete('br-real');
@@ -335,6 +335,48 @@ describe.each(cases.filter(({ canRun }) => canRun))('volumes on $name', ({ setti
     await store.delete('br-kept');
   });
 });
+
+describe('templates of other versions', () => {
+  it('hold the same roles, and refuse the same attacks', async () => {
+    const engines = await createEngineStore({
+      enginesDir: join(base, 'engines'),
+      packagesDirs: [nodeModules],
+      runAs: builder,
+      log,
+    }).list();
+    const store = await openStore(join(base, 'host-versions'), 'copy');
+    for (const other of engines.filter(({ pgVersion }) => pgVersion !== 17)) {
+      const volume = await store.create({ volumeId: `br-${other.pgVersion}`, engine: other, owner: ownerOf(1) });
+      expect(volume.pgVersion).toBe(other.pgVersion);
+      await withPostgres(volume, refuseAttacks, other);
+      await store.delete(volume.volumeId);
+    }
+  });
+});
+
+async function refuseAttacks(connect: Connect): Promise<void> {
+  const admin = await connect({ database: 'neondb' });
+  await admin.query(`ALTER ROLE neondb_owner PASSWORD 'tenant'`);
+  await admin.end();
+  const tenant = await connect({ user: 'neondb_owner', password: 'tenant', database: 'neondb' });
+  await tenant.query('CREATE TABLE kept (n int)');
+  for (const attack of [
+    'GRANT pg_execute_server_program TO neondb_owner',
+    'GRANT pg_read_server_files TO neondb_owner',
+    'GRANT pg_write_server_files TO neondb_owner',
+    'GRANT cloud_admin TO neondb_owner',
+    `ALTER ROLE cloud_admin PASSWORD 'mine'`,
+    `COPY kept FROM '/etc/passwd'`,
+    `COPY kept TO PROGRAM 'true'`,
+    `SELECT pg_read_file('/etc/passwd')`,
+    `SELECT lo_import('/etc/passwd')`,
+    `LOAD '/tmp/library.so'`,
+    'ALTER SYSTEM SET fsync = off',
+  ]) {
+    await expect(tenant.query(attack), attack).rejects.toThrow(/permission denied|must be superuser|not allowed/);
+  }
+  await tenant.end();
+}
 
 function readAs(uid: number, path: string): string {
   const script = 'if [ -d "$1" ]; then ls "$1"; else cat "$1"; fi';
