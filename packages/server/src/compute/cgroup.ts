@@ -15,6 +15,8 @@ export interface CgroupTree {
   /** Removes an empty group; waits a little for the kernel to see it empty. Idempotent. */
   remove(name: string): Promise<void>;
   list(): string[];
+  /** Removes the group that holds all, if it is empty. */
+  close(): Promise<void>;
 }
 
 export interface OpenCgroupsOptions {
@@ -104,6 +106,9 @@ function makeTree(version: 'v1' | 'v2', parts: readonly TreePart[]): CgroupTree 
     },
     async remove(name) {
       for (const { base } of parts) await removeGroup(join(base, name));
+    },
+    async close() {
+      for (const { base } of parts) await removeGroup(base).catch(() => undefined);
     },
     list: () => parts.flatMap(({ base }, i) => (i === 0 ? listDirectories(base) : [])),
   };

@@ -239,6 +239,7 @@ class LocalHostProcess implements LocalHost {
     };
     await Promise.all(Array.from({ length: PARALLEL_STOPS }, stopNext));
     this.#deps.watcher.close();
+    await this.#deps.cgroups?.close();
   }
 
   async detach(): Promise<void> {
