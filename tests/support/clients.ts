@@ -18,7 +18,9 @@ export async function visit(uri: string, sql = 'SELECT 1', config: ClientConfig 
     query_timeout: 60_000,
     ...config,
   });
-  client.on('error', () => {});
+  // What the server said as it ended the session; pg tells later queries only that there is no session.
+  let farewell: unknown;
+  client.on('error', (error) => (farewell ??= error));
   let stage: 'connect' | 'query' = 'connect';
   try {
     await client.connect();
@@ -26,7 +28,7 @@ export async function visit(uri: string, sql = 'SELECT 1', config: ClientConfig 
     const { rows } = await client.query<[unknown]>({ text: sql, rowMode: 'array' });
     return { value: String(rows[0]?.[0]), elapsedMs: performance.now() - began };
   } catch (error) {
-    return { failedAt: stage, error: error as Error, elapsedMs: performance.now() - began };
+    return { failedAt: stage, error: (farewell ?? error) as Error, elapsedMs: performance.now() - began };
   } finally {
     await client.end().catch(() => {});
   }
