@@ -199,6 +199,7 @@ create table compute_runs (
 );
 
 create index compute_runs_by_project on compute_runs (project_id, until);
+create index compute_runs_by_branch on compute_runs (branch_id, until);
 
 -- One row per endpoint that ever was: seq of its last change. Rows of deleted endpoints stay, for gateways that were
 -- away, and to know whose a late usage run is. Written only under the advisory lock 'tenantry.directory', which is held

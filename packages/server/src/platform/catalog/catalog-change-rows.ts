@@ -69,9 +69,17 @@ export async function lockPendingChanges(
   }));
 }
 
-/** True if the branch exists. Whoever changes roles or databases of a branch takes this lock first. */
+/**
+ * True if the branch exists. Whoever changes roles or databases of a branch takes this lock before any other row's.
+ * Not `for update`: the foreign key checks of those who hold an endpoint's row would wait for it, and it for them.
+ */
 export async function lockBranch(tx: Transaction<Tables>, branchId: string): Promise<boolean> {
-  const row = await tx.selectFrom('branches').select('id').where('id', '=', branchId).forUpdate().executeTakeFirst();
+  const row = await tx
+    .selectFrom('branches')
+    .select('id')
+    .where('id', '=', branchId)
+    .forNoKeyUpdate()
+    .executeTakeFirst();
   return row !== undefined;
 }
 

@@ -4,16 +4,16 @@ import { badField, isPlainText, printable } from '../checks.ts';
 /** Longer names Postgres would cut off. */
 const BYTES_MAX = 63;
 
+const PLATFORM_ROLES: ReadonlySet<string> = new Set(['cloud_admin', 'neon_superuser', 'web_access']);
+
 const RESERVED_ROLES: ReadonlySet<string> = new Set([
-  'cloud_admin',
+  ...PLATFORM_ROLES,
   'current_role',
   'current_user',
-  'neon_superuser',
   'none',
   'postgres',
   'public',
   'session_user',
-  'web_access',
 ]);
 
 const RESERVED_DATABASES: ReadonlySet<string> = new Set(['postgres', 'template0', 'template1']);
@@ -21,8 +21,11 @@ const RESERVED_DATABASES: ReadonlySet<string> = new Set(['postgres', 'template0'
 const isReserved = (name: string, reserved: ReadonlySet<string>): boolean =>
   reserved.has(name.toLowerCase()) || /^(pg_|tenantry)/i.test(name);
 
-export const isReservedRole = (name: string): boolean => isReserved(name, RESERVED_ROLES);
-export const isReservedDatabase = (name: string): boolean => isReserved(name, RESERVED_DATABASES);
+const isReservedRole = (name: string): boolean => isReserved(name, RESERVED_ROLES);
+const isReservedDatabase = (name: string): boolean => isReserved(name, RESERVED_DATABASES);
+
+/** Never for clients, whatever SQL has done to it. SQL may use other reserved names, and they are followed. */
+export const isPlatformRole = (name: string): boolean => PLATFORM_ROLES.has(name);
 
 /** False for what no role or database of ours is called. */
 export const isCatalogName = (name: string): boolean =>

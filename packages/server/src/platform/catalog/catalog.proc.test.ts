@@ -207,7 +207,7 @@ test('roles and databases made, changed and dropped by SQL are followed', async 
   await t.platform.roles.create(t.principal, ...ids, { name: 'alice' });
   const compute = t.host.endpoints.get(endpointId);
   const bySql = 'SCRAM-SHA-256$4096:c2FsdA==$bySql:bySql';
-  compute?.roles.set('sql_role', bySql).set('alice', bySql).set('pg_fake', null);
+  compute?.roles.set('sql_role', bySql).set('alice', bySql).set('cloud_admin', bySql);
   compute?.databases.set('sql_db', 'nologin_owner');
   t.host.report(endpointId);
   await eventually(async () => (await databaseNames(t, ids)).includes('sql_db'));

@@ -41,8 +41,17 @@ export async function runCommand<T>(
     });
   const value = await transact(context, withOperations, () => engine.kick());
   if (operationIds.length === 0) return { value, operations: [] };
-  for (const outcome of await engine.waitFor(awaitedIds, settings.answerWaitMs)) throwIfFailed(outcome);
+  await awaitOperations(context, awaitedIds, settings.answerWaitMs);
   return { value, operations: (await listOperationsByIds(context.metadata, operationIds)).map(toOperation) };
+}
+
+/** @throws PlatformError what one of them has failed with */
+export async function awaitOperations(
+  { engine }: PlatformContext,
+  operationIds: readonly string[],
+  waitMs: number,
+): Promise<void> {
+  for (const outcome of await engine.waitFor(operationIds, waitMs)) throwIfFailed(outcome);
 }
 
 function throwIfFailed({ status, failure }: OperationOutcome): void {

@@ -96,15 +96,6 @@ export async function findEndpointOwner(
     .executeTakeFirst();
 }
 
-/** The number of the last change; 0 if there was none. */
-export async function getDirectorySeq(db: Kysely<Tables>): Promise<number> {
-  const { seq } = await db
-    .selectFrom('directory_entries')
-    .select((e) => e.fn.max('seq').as('seq'))
-    .executeTakeFirstOrThrow();
-  return Number(seq ?? 0);
-}
-
 /** Names this metadata database; numbers of changes mean nothing in another. */
 export async function getDirectoryEpoch(db: Kysely<Tables>): Promise<string> {
   const { epoch } = await db.selectFrom('directory_epoch').select('epoch').executeTakeFirstOrThrow();

@@ -21,7 +21,7 @@ export async function updateEndpoint(
   const { id } = await getEndpoint(context, principal, projectId, endpointId);
   const { operations } = await runCommand(context, async (command) => {
     // Two updates at once: the second sees what the first has set.
-    await command.tx.selectFrom('endpoints').select('id').where('id', '=', id).forUpdate().execute();
+    await command.tx.selectFrom('endpoints').select('id').where('id', '=', id).forNoKeyUpdate().execute();
     const [before] = await listEndpointRows(command.tx, { projectId, endpointId: id }, context.settings.domain);
     if (before) await change(command, before, await toWanted(context, before, input), context);
   });

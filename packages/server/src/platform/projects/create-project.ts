@@ -4,7 +4,7 @@ import { chooseOrganization } from '../accounts/choose-organization.ts';
 import { insertRootBranch } from '../branches/branch-rows.ts';
 import { insertCatalogChange } from '../catalog/catalog-change-rows.ts';
 import type { UnnumberedChange } from '../catalog/catalog-change.ts';
-import { runCommand, type Command } from '../command/run-command.ts';
+import { awaitOperations, runCommand, type Command } from '../command/run-command.ts';
 import type { PlatformContext } from '../context.ts';
 import { getDatabase } from '../databases/get-database.ts';
 import { insertDatabase } from '../databases/database-rows.ts';
@@ -70,7 +70,14 @@ export async function createProject(
     });
     await insertBelow(command, { ids, wanted, secret, creatorUserId: principal.userId });
   });
-  return present(context, principal, { ids, wanted, secret, operations });
+  try {
+    return await present(context, principal, { ids, wanted, secret, operations });
+  } catch (error) {
+    // The creation may have failed just after the wait, and been undone.
+    const timelineIds = operations.slice(0, 1).map((operation) => operation.id);
+    await awaitOperations(context, timelineIds, context.settings.answerWaitMs);
+    throw error;
+  }
 }
 
 interface BelowProject {

@@ -125,7 +125,7 @@ export async function lockProject(tx: Transaction<Tables>, projectId: string): P
     .select('id')
     .where('id', '=', projectId)
     .where('deleted_at', 'is', null)
-    .forUpdate()
+    .forNoKeyUpdate()
     .executeTakeFirst();
   return row !== undefined;
 }

@@ -1,4 +1,4 @@
-import { PlatformError } from '../../kernel/errors.ts';
+import { codeOf, PlatformError } from '../../kernel/errors.ts';
 import { backoffMs, sleep } from '../../kernel/wait.ts';
 import type { EndpointReport } from '../../host/host.ts';
 import type { PlatformContext } from '../context.ts';
@@ -7,31 +7,45 @@ import { ingestReport } from './ingest-report.ts';
 import { reconcile } from './reconcile.ts';
 
 const BACKOFF = { firstMs: 100, maxMs: 5_000 };
+const RECONCILE_INTERVAL_MS = 60_000;
+const RECONCILE_RETRY_MS = 5_000;
 
 /**
- * Follows the host's reports until the signal aborts, and begins again whenever host or metadata were away. Each
- * beginning also reconciles, since the host may have missed something meanwhile.
+ * Follows the host's reports until the signal aborts, and begins again whenever host or metadata were away. Reconciles
+ * at each beginning, since the host may have missed something meanwhile, and every now and then.
  */
 export async function ingestReports(context: PlatformContext, signal: AbortSignal): Promise<void> {
-  const { log } = context;
   let failures = 0;
   while (!signal.aborted) {
-    const connection = new AbortController();
-    const reconciling = reconcile(context, AbortSignal.any([signal, connection.signal])).catch((error: unknown) => {
-      if (!connection.signal.aborted && !signal.aborted) log.warn({ err: error }, 'reconcile failed');
-    });
+    const broken = new AbortController();
+    const reconciling = keepReconciled(context, AbortSignal.any([signal, broken.signal]));
     try {
       await follow(context, signal, () => (failures = 0));
     } catch (error) {
-      if (!signal.aborted) log.warn({ err: error }, 'reports of the host interrupted');
+      if (!signal.aborted) context.log.warn({ err: error }, 'reports of the host interrupted');
     } finally {
-      connection.abort();
+      broken.abort();
       await reconciling;
     }
     failures += 1;
-    await sleep(backoffMs(failures, BACKOFF), signal).catch(() => undefined);
+    await pause(backoffMs(failures, BACKOFF), signal);
   }
 }
+
+async function keepReconciled(context: PlatformContext, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await reconcile(context, signal);
+      await pause(RECONCILE_INTERVAL_MS, signal);
+    } catch (error) {
+      if (!signal.aborted) context.log.warn({ err: error }, 'reconcile failed, will retry');
+      await pause(RECONCILE_RETRY_MS, signal);
+    }
+  }
+}
+
+/** Ends early, without an error, if the signal aborts. */
+const pause = (ms: number, signal: AbortSignal): Promise<void> => sleep(ms, signal).catch(() => undefined);
 
 async function follow(context: PlatformContext, signal: AbortSignal, onReport: () => void): Promise<void> {
   const unknown = new Set<string>();
@@ -49,8 +63,11 @@ async function ingestOrSkip(context: PlatformContext, report: EndpointReport): P
   try {
     return await ingestReport(context, report);
   } catch (error) {
-    if (error instanceof PlatformError) throw error;
+    if (error instanceof PlatformError || isTransient(error)) throw error;
     context.log.error({ err: error, endpointId: report.endpointId }, 'report of the host not stored');
     return true;
   }
 }
+
+/** Deadlock, serialization failure, lock timeout, cancelled statement: the same report may be stored next time. */
+const isTransient = (error: unknown): boolean => /^(40|55P03|57014)/.test(codeOf(error) ?? '');

@@ -116,3 +116,29 @@ test('reconcile pushes what the host has missed, and nothing else', async () => 
   expect(t.host.endpoints.get(missed.endpointId)?.spec).toMatchObject({ generation: 50, suspendTimeoutSeconds: 77 });
   expect(t.host.endpoints.get(known.endpointId)?.spec.suspendTimeoutSeconds).toBe(300);
 });
+
+test("commands of all kinds and reports, all at once, do not get in each other's way", async () => {
+  await using t = await testPlatform({ settings: { answerWaitMs: 10_000 }, followsReports: false });
+  const { projectId, branchId, endpointId } = await newEndpoint(t);
+  const { endpoints, roles, databases, projects } = t.platform;
+  const ids = [projectId, branchId] as const;
+  const report = t.host.reportOf(endpointId);
+  const failures: unknown[] = [];
+  for (let round = 1; round <= 5; round += 1) {
+    const outcomes = await Promise.allSettled([
+      ...[1, 2, 3].map((n) => ingestReport(t.context, { ...report, version: report.version + round * 10 + n })),
+      endpoints.update(t.principal, projectId, endpointId, { suspendTimeoutSeconds: 60 + round }),
+      endpoints.start(t.principal, projectId, endpointId),
+      roles.create(t.principal, ...ids, { name: `r${round}` }),
+      roles.resetPassword(t.principal, ...ids, 'neondb_owner'),
+      databases.create(t.principal, ...ids, { name: `d${round}`, ownerName: 'neondb_owner' }),
+      projects.update(t.principal, projectId, { defaultEndpointSettings: { suspendTimeoutSeconds: 100 + round } }),
+      projects.update(t.principal, projectId, { settings: { allowedIps: { ips: [`10.0.0.${round}`] } } }),
+    ]);
+    failures.push(...outcomes.flatMap((o) => (o.status === 'rejected' ? [o.reason as unknown] : [])));
+  }
+  expect(failures).toEqual([]);
+  expect(await roles.list(t.principal, ...ids)).toHaveLength(6);
+  expect(await databases.list(t.principal, ...ids)).toHaveLength(6);
+  expect(t.host.endpoints.get(endpointId)?.spec.suspendTimeoutSeconds).toBe(65);
+});

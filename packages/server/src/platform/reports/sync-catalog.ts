@@ -1,6 +1,6 @@
 import type { SeenCatalog } from '../../host/host.ts';
 import { getCatalogProgress } from '../catalog/catalog-change-rows.ts';
-import { isCatalogName, isReservedDatabase, isReservedRole } from '../catalog/catalog-name.ts';
+import { isCatalogName, isPlatformRole } from '../catalog/catalog-name.ts';
 import type { Work } from '../command/transact.ts';
 import { deleteDatabaseRow, insertDatabase, listDatabaseRows, updateDatabaseRow } from '../databases/database-rows.ts';
 import { listEndpointIds } from '../endpoints/endpoint-rows.ts';
@@ -28,7 +28,7 @@ export async function syncCatalog(work: Work, { branchId, catalog, appliedSeq }:
 /** @returns whether gateways have to know */
 async function syncRoles({ tx }: Work, branchId: string, roles: SeenCatalog['roles']): Promise<boolean> {
   const seen = new Map(
-    roles.filter(({ name }) => isCatalogName(name) && !isReservedRole(name)).map((role) => [role.name, role.verifier]),
+    roles.filter(({ name }) => isCatalogName(name) && !isPlatformRole(name)).map((role) => [role.name, role.verifier]),
   );
   const known = await listRoleVerifiers(tx, branchId);
   let isChanged = false;
@@ -50,7 +50,7 @@ async function syncRoles({ tx }: Work, branchId: string, roles: SeenCatalog['rol
 async function syncDatabases({ tx }: Work, branchId: string, databases: SeenCatalog['databases']): Promise<void> {
   const seen = new Map(
     databases
-      .filter(({ name, owner }) => isCatalogName(name) && isCatalogName(owner) && !isReservedDatabase(name))
+      .filter(({ name, owner }) => isCatalogName(name) && isCatalogName(owner))
       .map((database) => [database.name, database.owner]),
   );
   const known = await listDatabaseRows(tx, branchId);
