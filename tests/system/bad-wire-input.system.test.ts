@@ -43,8 +43,8 @@ const int32 = (...values: number[]): Buffer => {
 
 /** What the gateway answered, and whether it closed. */
 async function send(...parts: Uint8Array[]) {
-  const { received, closed, elapsedMs } = await exchange(platform.pgPort, Buffer.concat(parts), 3_000);
-  return { error: findError(received), text: received.toString('latin1'), closed, elapsedMs };
+  const { received, closed } = await exchange(platform.pgPort, Buffer.concat(parts), 1_000);
+  return { error: findError(received), text: received.toString('latin1'), closed };
 }
 
 describe('bytes that are no login', () => {
@@ -70,9 +70,8 @@ describe('bytes that are no login', () => {
   ];
   for (const [name, bytes] of silent) {
     it(`closes on ${name} without a word of login`, async () => {
-      const { text, closed, elapsedMs } = await send(bytes);
+      const { text, closed } = await send(bytes);
       expect(closed, `closed; it said ${JSON.stringify(text)}`).toBe(true);
-      expect(elapsedMs).toBeLessThan(2_000);
       expect(text).not.toContain('SCRAM');
     });
   }
@@ -99,7 +98,15 @@ describe('bytes that are no login', () => {
   });
 
   it('ends half a startup packet and silence after its deadline, not before', async () => {
-    const halves = [Buffer.alloc(0), startup().subarray(0, 5), startup().subarray(0, 40), SSL_REQUEST, startup()];
+    const hello = Buffer.concat([Buffer.from([0x16, 0x03, 0x01, 0x40, 0x00]), randomBytes(200)]);
+    const halves = [
+      Buffer.alloc(0),
+      startup().subarray(0, 5),
+      startup().subarray(0, 40),
+      SSL_REQUEST,
+      startup(),
+      hello,
+    ];
     const outcomes = await Promise.all(halves.map(async (bytes) => await exchange(platform.pgPort, bytes, 25_000)));
     for (const { closed, elapsedMs } of outcomes) {
       expect(closed).toBe(true);
@@ -206,23 +213,17 @@ describe('TLS that is bent', () => {
   it('survives clients that leave in the middle', async () => {
     const ca = readFileSync(platform.caCert);
     for (let i = 0; i < 20; i++) {
-      const socket = connectTls({
-        host: '127.0.0.1',
-        port: platform.pgPort,
-        servername: 'localhost',
-        ca,
-        ALPNProtocols: ['postgresql'],
-      });
-      socket.on('error', () => {});
-      socket.once('secureConnect', () => {
-        socket.write(startup().subarray(0, i * 3));
-        socket.resetAndDestroy();
+      const tcp = await openSocket(platform.pgPort);
+      const tls = connectTls({ socket: tcp, servername: 'localhost', ca, ALPNProtocols: ['postgresql'] });
+      tls.on('error', () => {});
+      tls.once('secureConnect', () => {
+        tls.write(startup().subarray(0, i * 3));
+        tcp.resetAndDestroy();
       });
       await delay(5);
-      if (i % 3 === 0) socket.destroy();
+      if (i % 3 === 0) tcp.destroy();
     }
-    const hello = Buffer.concat([Buffer.from([0x16, 0x03, 0x01, 0x40, 0x00]), randomBytes(200)]);
-    expect((await exchange(platform.pgPort, hello, 20_000)).closed).toBe(true);
+    expect((await visit(project.uri)).error).toBeUndefined();
   });
 
   it('left the gateway as it was', async () => {
