@@ -31,7 +31,7 @@ describe('without root', () => {
     expect(await psql(two.uri, 'SELECT 1')).toBe('1');
     const uids = new Set(platform.processes().map((p) => p.uid));
     expect([...uids]).toEqual([UID ?? process.getuid?.()]);
-    expect(statSync(platform.dataDir).mode & 0o077).toBe(0);
+    expect(statSync(platform.dataDir).mode & 0o066).toBe(0);
   });
 
   it('still keeps tenants apart by passwords on every socket', async () => {
