@@ -1,5 +1,5 @@
 # Sourced by ./start, ./test and ./tenantry: finds or installs the npm packages and a Node that runs TypeScript.
-# $1: prod (what the platform needs) or all (tests and tools too). Sets ROOT and NODE.
+# PACKAGES: prod (what the platform needs) or all (tests and tools too). Sets ROOT and NODE.
 ROOT=$(cd "$(dirname "$0")" && pwd)
 if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
   echo "Tenantry needs Node.js 20 or newer and npm: https://nodejs.org" >&2
@@ -14,12 +14,12 @@ fi
 stamp="$ROOT/node_modules/.tenantry-installed"
 lock=$(cksum <"$ROOT/package-lock.json")
 installed=$(cat "$stamp" 2>/dev/null || true)
-if [ "$installed" != "all $lock" ] && [ "$installed" != "$1 $lock" ]; then
+if [ "$installed" != "all $lock" ] && [ "$installed" != "$PACKAGES $lock" ]; then
   echo "Installing npm packages ..." >&2
-  if [ "$1" = all ]; then omit=""; else omit="--omit=dev"; fi
+  if [ "$PACKAGES" = all ]; then omit=""; else omit="--omit=dev"; fi
   # Not `npm ci`: that refuses a lock file in which a registry lacked a tool's package for some other platform.
   (cd "$ROOT" && npm install --no-save $omit --ignore-scripts --no-audit --no-fund --loglevel=error >&2)
-  echo "$1 $lock" >"$stamp"
+  echo "$PACKAGES $lock" >"$stamp"
 fi
 
 # Node runs .ts files by itself from 22.18; an older one gets the Node that npm installed beside the packages.
