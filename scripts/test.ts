@@ -20,9 +20,13 @@ const directory = mkdtempSync(join(tmpdir(), 'tenantry-test-'));
 const reportPath = join(directory, 'report.json');
 
 const isChecked = args.length > 0 || spawnSync('node', ['scripts/check.ts'], { stdio: 'inherit' }).status === 0;
-const vitest = spawnSync('vitest', ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${reportPath}`, ...args], {
-  stdio: 'inherit',
-});
+const vitest = spawnSync(
+  'vitest',
+  ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${reportPath}`, ...args],
+  {
+    stdio: 'inherit',
+  },
+);
 
 let report: Report | undefined;
 try {
@@ -36,5 +40,7 @@ const failed = (report?.numFailedTests ?? 0) + (isChecked ? 0 : 1);
 const skipped = (report?.numPendingTests ?? 0) + (report?.numTodoTests ?? 0);
 const isGood = isChecked && vitest.status === 0 && report?.success === true;
 if (!isChecked) console.log('The checks failed: see above');
-console.log(`${report?.numPassedTests ?? 0} passed, ${isGood ? failed : Math.max(failed, 1)} failed, ${skipped} skipped`);
+console.log(
+  `${report?.numPassedTests ?? 0} passed, ${isGood ? failed : Math.max(failed, 1)} failed, ${skipped} skipped`,
+);
 process.exitCode = isGood ? 0 : 1;

@@ -1,4 +1,5 @@
-import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { ApiAnswer } from '../api/create-api-server.ts';
 import type { DirectoryServer } from '../directory/directory-server.ts';
 import type { Host, HostInfo } from '../host/host.ts';
 import { ACQUIRE_BUCKETS_S, CONNECT_FAILURE_KINDS } from './gateway-counters.ts';
@@ -15,13 +16,25 @@ interface MetricsSources {
 export class ControlMetrics {
   readonly #registry = new Registry();
   readonly #sources: MetricsSources;
+  readonly #answers: Histogram;
 
   constructor(sources: MetricsSources) {
     this.#sources = sources;
+    this.#answers = new Histogram({
+      name: 'tenantry_api_answer_seconds',
+      help: 'Time to answer a request of the management API',
+      labelNames: ['operation', 'method', 'status'],
+      buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+      registers: [this.#registry],
+    });
     collectDefaultMetrics({ register: this.#registry, prefix: 'tenantry_control_' });
     this.#addHost();
     this.#addCounts('tenantry_operations', 'Operations by status', 'status', sources.countOperations);
     this.#addCounts('tenantry_endpoints', 'Endpoints by state', 'state', sources.countEndpoints);
+  }
+
+  answered({ operationId, method, status, durationMs }: ApiAnswer): void {
+    this.#answers.observe({ operation: operationId, method, status }, durationMs / 1_000);
   }
 
   async text(): Promise<string> {

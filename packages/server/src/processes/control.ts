@@ -85,6 +85,7 @@ export async function startControl(context: ProcessContext): Promise<RunningProc
     config: { listenAddress: config.listenAddress, apiPort: config.apiPort, regions: [], domain: config.domain },
     log,
     health,
+    onAnswer: (answer) => metrics.answered(answer),
     metricsText: () => metrics.text(),
     status: () => readPlatformStatus({ metadata: metadata.db, host, installation, version: VERSION, health }),
     findEndpoint: (endpointId) => findDirectoryEntry(metadata.db, endpointId),

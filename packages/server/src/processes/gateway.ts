@@ -7,10 +7,13 @@ import { ensureCertificates } from '../gateway/tls/certificates.ts';
 import { HostClient } from '../host/host-client.ts';
 import { GatewayCounters } from './gateway-counters.ts';
 import type { ProcessContext } from './process-context.ts';
-import type { EndMode, RunningProcess } from './protocol.ts';
+import type { RunningProcess } from './protocol.ts';
 
 /** How long open sessions may go on after the order to end. */
-const DRAIN_MS: Readonly<Record<EndMode, number>> = { stop: 500, detach: 5_000 };
+const DRAIN_MS = 500;
+
+/** The supervisor renews the certificate on disk; gateways look at it this often. */
+const CERTIFICATE_LOOK_MS = 3_600_000;
 
 /** One gateway worker: Postgres clients on the shared port, its own copy of the directory, the host on a socket. */
 export async function startGateway(context: ProcessContext, workerIndex: number): Promise<RunningProcess> {
@@ -24,6 +27,8 @@ export async function startGateway(context: ProcessContext, workerIndex: number)
     counters: () => counters.totals(),
     log,
   });
+  // Made by the supervisor before this process began; this only reads them.
+  const readCertificates = () => ensureCertificates({ directory: paths.secrets, domain: config.domain });
   const host = new HostClient({ socketPath: paths.hostSocket });
   const broker: ComputeBroker = {
     acquire: (endpointId, signal) => host.acquire(endpointId as EndpointId, signal),
@@ -36,19 +41,25 @@ export async function startGateway(context: ProcessContext, workerIndex: number)
     workerIndex,
     workers: config.gatewayWorkers,
     runDir,
-    // Made by the supervisor before this process began; this only reads them.
-    certificates: await ensureCertificates({ directory: paths.secrets, domain: config.domain }),
+    certificates: await readCertificates(),
     mockAuthKey: secrets.mockAuthKey,
     directory,
     broker,
     observer: counters,
     log,
-    drainMs: DRAIN_MS.stop,
+    drainMs: DRAIN_MS,
   });
   const { port } = await gateway.listen();
+  const refresh = setInterval(() => {
+    readCertificates().then(
+      (certificate) => gateway.useCertificate(certificate),
+      (error: unknown) => log.error({ err: error }, 'Cannot read the certificate'),
+    );
+  }, CERTIFICATE_LOOK_MS);
   return {
     ready: { pgPort: port },
     end: async () => {
+      clearInterval(refresh);
       await gateway.stop();
       await directory.close();
     },

@@ -30,6 +30,8 @@ interface Parts {
   readonly gateways: readonly ManagedProcess[];
 }
 
+const CERTIFICATE_RENEWAL_MS = 12 * 3_600_000;
+
 const MAIN = new URL('../main.ts', import.meta.url).pathname;
 
 /**
@@ -44,6 +46,7 @@ export class Supervisor {
   #parts: Parts | undefined;
   #ports = { apiPort: 0, pgPort: 0, httpsPort: 0 };
   #writes: Promise<void> = Promise.resolve();
+  #renewal: NodeJS.Timeout | undefined;
 
   private constructor(config: Config, installation: Installation) {
     this.#config = config;
@@ -95,6 +98,7 @@ export class Supervisor {
       await this.end('stop');
       throw error;
     }
+    this.#renewal = setInterval(() => this.#renewCertificates(), CERTIFICATE_RENEWAL_MS);
     await this.#writes;
     return {
       ...this.#ports,
@@ -109,6 +113,7 @@ export class Supervisor {
     const parts = this.#parts;
     if (!parts) return;
     this.#parts = undefined;
+    clearInterval(this.#renewal);
     await Promise.all(parts.gateways.map((gateway) => gateway.end(mode)));
     await Promise.all([parts.control.end(mode), parts.host.end(mode)]);
     await this.#writes;
@@ -124,6 +129,13 @@ export class Supervisor {
     if (!parts) return;
     this.#log.info('Starting all processes anew');
     for (const part of [parts.host, parts.control, ...parts.gateways]) await part.restart();
+  }
+
+  #renewCertificates(): void {
+    const directory = this.#installation.paths.secrets;
+    ensureCertificates({ directory, domain: this.#config.domain }).catch((error: unknown) =>
+      this.#log.error({ err: error }, 'Cannot renew the certificate'),
+    );
   }
 
   #writeProcessesFile(): void {
