@@ -10,17 +10,14 @@ interface StatusSources {
   readonly host: Pick<Host, 'info'>;
   readonly installation: Installation;
   readonly version: string;
+  /** Of the metadata Postgres that we run; null if it is elsewhere, or being started again. */
+  readonly metadataPid: () => number | null;
   readonly health: () => Promise<{ readonly parts: Readonly<Record<string, string>> }>;
 }
 
 /** What `GET /status` answers, for `tenantry status` and `tenantry doctor`. */
-export async function readPlatformStatus({
-  metadata,
-  host,
-  installation,
-  version,
-  health,
-}: StatusSources): Promise<object> {
+export async function readPlatformStatus(sources: StatusSources): Promise<object> {
+  const { metadata, host, installation, version, metadataPid, health } = sources;
   const [{ parts }, counts, awake, info, processes] = await Promise.all([
     health(),
     countStatus(metadata, new Date()),
@@ -30,7 +27,7 @@ export async function readPlatformStatus({
   ]);
   return {
     version,
-    processes,
+    processes: { ...processes, metadata: metadataPid() },
     parts,
     counts,
     awake: awake.map((endpoint) => ({

@@ -10,6 +10,7 @@ import { HostClient } from '../host/host-client.ts';
 import { must } from '../kernel/assert.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../metadata/embedded-postgres.ts';
 import { openMetadata } from '../metadata/open-metadata.ts';
+import { findPostmaster } from '../metadata/postmaster.ts';
 import { createOperationEngine } from '../operations/engine.ts';
 import { bootstrap } from '../platform/accounts/bootstrap.ts';
 import { createPlatformDeps } from '../platform/context.ts';
@@ -33,9 +34,21 @@ const VERSION = (JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8')
 
 /** The control process: API, operations, reports of the host, the directory stream, and the metadata Postgres. */
 export async function startControl(context: ProcessContext): Promise<RunningProcess> {
+  if (context.config.databaseUrl) return await serve(context, undefined);
+  const isAdopted = (await findPostmaster(context.installation.paths.metadata)) !== undefined;
+  const embedded = await startMetadataPostgres(context);
+  try {
+    return await serve(context, embedded);
+  } catch (error) {
+    // What this start began it ends; what it found running may have clients that do not need control.
+    if (!isAdopted) await embedded.stop();
+    throw error;
+  }
+}
+
+async function serve(context: ProcessContext, embedded: EmbeddedPostgres | undefined): Promise<RunningProcess> {
   const { config, installation, secrets, log } = context;
   const { paths } = installation;
-  const embedded = config.databaseUrl ? undefined : await startMetadataPostgres(context);
   const connection: ClientConfig = embedded?.connection ?? { connectionString: must(config.databaseUrl).reveal() };
   const metadata = await openMetadata({ connection, log });
   await bootstrap({ metadata: metadata.db }, secrets.adminKey);
@@ -87,7 +100,15 @@ export async function startControl(context: ProcessContext): Promise<RunningProc
     health,
     onAnswer: (answer) => metrics.answered(answer),
     metricsText: () => metrics.text(),
-    status: () => readPlatformStatus({ metadata: metadata.db, host, installation, version: VERSION, health }),
+    status: () =>
+      readPlatformStatus({
+        metadata: metadata.db,
+        host,
+        installation,
+        version: VERSION,
+        metadataPid: () => embedded?.pid ?? null,
+        health,
+      }),
     findEndpoint: (endpointId) => findDirectoryEntry(metadata.db, endpointId),
     version: VERSION,
   });

@@ -1,5 +1,5 @@
 import type { Installation } from '../config/installation.ts';
-import { isAlive } from '../compute/process-table.ts';
+import { isAlive, signalProcess } from '../compute/process-table.ts';
 import { readFileIfExists } from '../kernel/atomic-file.ts';
 import { PlatformError } from '../kernel/errors.ts';
 import { sleep } from '../kernel/wait.ts';
@@ -33,7 +33,8 @@ export async function endPreviousRun({ paths, dataDir }: Installation): Promise<
   const left = (): number[] => [file.control, file.host, ...file.gateways].filter((pid) => isStillRunning(file, pid));
   const deadline = performance.now() + GOES_BY_ITSELF_MAX_MS;
   while (left().length > 0) {
-    if (performance.now() > deadline) for (const pid of left()) process.kill(pid, 'SIGKILL');
+    if (performance.now() > deadline)
+      for (const pid of left()) signalProcess({ pid, startTime: file.startTimes[String(pid)] ?? '' }, 'SIGKILL');
     await sleep(POLL_MS);
   }
 }
