@@ -151,15 +151,20 @@ export class RunningPlatform implements AsyncDisposable {
     }
   }
 
-  /** SIGTERM, then everything must be gone: processes, mounts, sockets. @throws Error that names what is left */
-  async stop(timeoutMs = 60_000): Promise<void> {
+  /**
+   * Stops it as a service manager does (SIGTERM to `./start`) or as Ctrl-C does (SIGINT to the whole process group). Then
+   * everything must be gone: processes, mounts, sockets.
+   * @throws Error that names what is left
+   */
+  async stop(way: 'service manager' | 'Ctrl-C' = 'service manager', timeoutMs = 60_000): Promise<void> {
     const child = this.#child;
     if (!child) return;
     if (child.exitCode === null && child.signalCode === null) {
       const exited = once(child, 'exit', { signal: AbortSignal.timeout(timeoutMs) });
-      child.kill('SIGTERM');
+      if (way === 'Ctrl-C') process.kill(-must(child.pid), 'SIGINT');
+      else child.kill('SIGTERM');
       await exited.catch(() => {
-        throw new Error(`./start did not end within ${timeoutMs} ms of SIGTERM\n${this.stderrTail()}`);
+        throw new Error(`./start did not end within ${timeoutMs} ms\n${this.stderrTail()}`);
       });
       if (child.exitCode !== 0)
         throw new Error(`./start ended with ${child.exitCode ?? child.signalCode}\n${this.stderrTail()}`);

@@ -179,6 +179,14 @@ describe('the main job', () => {
       expect(refused.code).not.toBe(0);
     }
   });
+
+  it('ends on Ctrl-C as on SIGTERM, computes and metadata too', async () => {
+    const project = await platform.api.createProject({ name: 'running' });
+    await psql(project.uri, 'CREATE TABLE t AS SELECT 1 AS n');
+    await platform.stop('Ctrl-C');
+    await platform.start();
+    expect(await psql(project.uri, 'SELECT n FROM t')).toBe('1');
+  });
 });
 
 async function expectAwakeAndIntact(project: TestProject, fingerprint: string, when: string): Promise<void> {
