@@ -1,6 +1,5 @@
-# Sourced by ./start, ./test and ./tenantry: finds or installs the npm packages and a Node that runs TypeScript.
-# PACKAGES: prod (what the platform needs) or all (tests and tools too). Sets ROOT and NODE.
-ROOT=$(cd "$(dirname "$0")" && pwd)
+# Sourced by ./start, ./test, ./tenantry and .ci/run: finds or installs the npm packages and a Node that runs TypeScript.
+# Takes ROOT (the checkout) and PACKAGES: prod (what the platform needs) or all (tests and tools too). Sets NODE.
 if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
   echo "Tenantry needs Node.js 20 or newer and npm: https://nodejs.org" >&2
   exit 1

@@ -1,5 +1,8 @@
 import { clientPackages, ensureDebianPackages } from './debian.ts';
 
-/** `node tests/support/install-clients.ts`: what `./test` runs first, so that a clean machine tests real clients too. */
-const problem = await ensureDebianPackages(await clientPackages());
+/** What storage beyond plain copies needs; the platform itself does without. */
+const STORAGE_TOOLS = ['btrfs-progs', 'xfsprogs'];
+
+/** `.ci/run` calls this first, so that a clean machine tests real clients and every storage backend. */
+const problem = await ensureDebianPackages([...STORAGE_TOOLS, ...(await clientPackages())]);
 if (problem) console.error(`Tests of some clients will be skipped: ${problem}`);
