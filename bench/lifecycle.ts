@@ -37,6 +37,7 @@ export async function benchLifecycle(args: readonly string[]): Promise<void> {
   const many = Number(values.projects);
   const runs = Number(values.runs);
   await using platform = await startPlatform({ storage: values.storage as 'auto', gatewayWorkers: 2 });
+  await platform.untilHealthy();
   const probe = await newProject(platform);
   await (await firstRow(probe.uri, platform)).end();
   using bare = new BarePostgres(must(platform.compute(probe.branchId), 'an awake compute').pid);
