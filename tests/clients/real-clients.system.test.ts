@@ -5,7 +5,7 @@ import { Client, Pool } from 'pg';
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TestProject } from '../support/api.ts';
-import { psql, tryPsql } from '../support/psql.ts';
+import { NO_PSQL, psql, tryPsql } from '../support/psql.ts';
 import { runOk } from '../support/run.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
 import { cancelRequest, exchange } from '../support/wire.ts';
@@ -33,7 +33,7 @@ const asleep = async (): Promise<string> => {
   return project.uri;
 };
 
-describe('real clients', () => {
+describe.skipIf(NO_PSQL)('real clients', () => {
   it('psql', async () => {
     const uri = await asleep();
     expect(await psql(uri, 'SELECT 40 + 2')).toBe('42');

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { psql } from '../support/psql.ts';
+import { NO_PSQL, psql } from '../support/psql.ts';
 import { run, runOk } from '../support/run.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
 
@@ -13,7 +13,7 @@ afterAll(async () => {
   await platform?.[Symbol.asyncDispose]();
 });
 
-describe('schema and data', () => {
+describe.skipIf(NO_PSQL)('schema and data', () => {
   it('pgbench scale 10 survives a suspend', async ({ skip }) => {
     const hasPgbench = (await run('pgbench', ['--version']).catch(() => ({ code: 1 }))).code === 0;
     skip(!hasPgbench, 'pgbench (Debian package postgresql-contrib) is not installed');

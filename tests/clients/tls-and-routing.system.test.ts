@@ -3,7 +3,7 @@ import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TestProject } from '../support/api.ts';
 import { must } from '../support/must.ts';
-import { psql, tryPsql } from '../support/psql.ts';
+import { NO_PSQL, psql, tryPsql } from '../support/psql.ts';
 import { runOk } from '../support/run.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
 import { withParameters, withoutEndpoint } from '../support/uri.ts';
@@ -39,7 +39,7 @@ function words(extra: Readonly<Record<string, string>>): string {
     .join(' ');
 }
 
-describe('TLS and routing', () => {
+describe.skipIf(NO_PSQL)('TLS and routing', () => {
   it('gives URIs that carry no sslmode and work in plain text and in TLS', async () => {
     expect(project.uri).toMatch(
       new RegExp(

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { asTestProject, type CreatedProject, type TestProject } from '../support/api.ts';
 import { must } from '../support/must.ts';
-import { psql, tryPsql } from '../support/psql.ts';
+import { NO_PSQL, psql, tryPsql } from '../support/psql.ts';
 import { run } from '../support/run.ts';
 import { startPlatform, type ComputeProcess, type RunningPlatform } from '../support/start-platform.ts';
 import { withDatabase, withParameters, withRole } from '../support/uri.ts';
@@ -33,7 +33,7 @@ afterAll(async () => {
 
 const roleOf = (project: TestProject): string => new URL(project.uri).username;
 
-describe('the ways in', () => {
+describe.skipIf(NO_PSQL)('the ways in', () => {
   it('lets no role into the endpoint of another', async () => {
     const crossed = [
       mine.uri.replace(mine.endpointId, other.endpointId),
@@ -90,7 +90,7 @@ describe('the ways in', () => {
   });
 });
 
-describe('SQL of a tenant', () => {
+describe.skipIf(NO_PSQL)('SQL of a tenant', () => {
   for (const attack of SQL_ATTACKS) {
     it(`cannot: ${attack.name}`, async () => {
       expect(await outcomeOf(attack, withDatabase(mine.uri, 'neondb'))).toBe('refused');
@@ -216,7 +216,7 @@ describe('SQL of a tenant', () => {
   });
 });
 
-describe('sockets of others', () => {
+describe.skipIf(NO_PSQL)('sockets of others', () => {
   it('are out of reach of dblink, postgres_fdw and subscriptions', async () => {
     await Promise.all([psql(mine.uri, 'SELECT 1'), psql(other.uri, 'SELECT 1')]);
     const sockets = postgresSockets();

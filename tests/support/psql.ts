@@ -1,4 +1,10 @@
+import { spawnSync } from 'node:child_process';
 import { run, runOk, type RunOptions, type RunResult } from './run.ts';
+
+/** Nearly every test here looks at the platform through psql. */
+export const NO_PSQL = spawnSync('psql', ['--version']).status !== 0;
+if (NO_PSQL)
+  console.warn('psql is missing, so these tests are skipped; as root: node tests/support/install-clients.ts');
 
 const ENV = { PGCONNECT_TIMEOUT: '30', PGTZ: 'UTC', PSQLRC: '/dev/null' };
 

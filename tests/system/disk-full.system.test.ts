@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync, statfsSync
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { ApiFailure, TestProject } from '../support/api.ts';
-import { psql } from '../support/psql.ts';
+import { NO_PSQL, psql } from '../support/psql.ts';
 import { run, runOk } from '../support/run.ts';
 import { startPlatform } from '../support/start-platform.ts';
 import { waitUntil } from '../support/wait-until.ts';
@@ -10,7 +10,7 @@ import { waitUntil } from '../support/wait-until.ts';
 const IS_ROOT = process.getuid?.() === 0;
 const MB = 1024 * 1024;
 
-describe.skipIf(!IS_ROOT)('a full disk (root only: it mounts a small one)', () => {
+describe.skipIf(!IS_ROOT || NO_PSQL)('a full disk (root only: it mounts a small one)', () => {
   it('refuses a project clearly, keeps nothing of it, and serves again with space', async () => {
     await using disk = await smallDisk(700);
     await using platform = await startPlatform({ storage: 'copy', dataDir: join(disk.path, 'data') });

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { asTestProject, type CreatedProject, type TestProject } from '../support/api.ts';
-import { psql, tryPsql } from '../support/psql.ts';
+import { NO_PSQL, psql, tryPsql } from '../support/psql.ts';
 import { run } from '../support/run.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
 import { withDatabase } from '../support/uri.ts';
@@ -26,7 +26,7 @@ const FINGERPRINT = `
   SELECT md5(string_agg(c::text, ',' ORDER BY id)) FROM customers c;
   SELECT count(*), sum(total), md5(string_agg(o::text, ',' ORDER BY id)) FROM orders o;`;
 
-describe('the main job', () => {
+describe.skipIf(NO_PSQL)('the main job', () => {
   it('serves a project from sign-up through sleep and back', async () => {
     const { api } = platform;
     const began = performance.now();

@@ -5,7 +5,7 @@ import type { TestProject } from '../support/api.ts';
 import { errorsOf, percentile, visit, type Visit } from '../support/clients.ts';
 import { must } from '../support/must.ts';
 import { withDescendants } from '../support/os-processes.ts';
-import { psql, tryPsql } from '../support/psql.ts';
+import { NO_PSQL, psql, tryPsql } from '../support/psql.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
 import { withRole } from '../support/uri.ts';
 import { waitUntil } from '../support/wait-until.ts';
@@ -20,7 +20,7 @@ afterAll(async () => {
 
 const START_TIME = 'SELECT pg_postmaster_start_time()';
 
-describe('waking', () => {
+describe.skipIf(NO_PSQL)('waking', () => {
   it('starts one compute for 1,000 clients of the same second', async () => {
     const project = await platform.api.createProject({ name: 'crowd' });
     // Room for 1,258 sessions.
@@ -105,7 +105,7 @@ describe('waking', () => {
   });
 });
 
-describe('autosuspend', () => {
+describe.skipIf(NO_PSQL)('autosuspend', () => {
   it('follows activity, not mere presence', async () => {
     const names = ['idle', 'inTransaction', 'busy', 'listening', 'never', 'visited'] as const;
     const projects = await makeProjects(names.length, 'activity', { suspend_timeout_seconds: 1 });
@@ -170,7 +170,7 @@ describe('autosuspend', () => {
   });
 });
 
-describe('without control and metadata', () => {
+describe.skipIf(NO_PSQL)('without control and metadata', () => {
   it('wakes, authenticates, suspends, and survives a new gateway', async () => {
     const [project, idle] = (await makeProjects(2, 'alone', { suspend_timeout_seconds: 1 })) as [
       TestProject,
