@@ -5,7 +5,7 @@ import { PlatformError } from '../kernel/errors.ts';
 import { makeVerifier } from '../kernel/scram-verifier.ts';
 import type { CatalogChange, EndpointReport, EndpointSpec } from './host.ts';
 import type { LocalHost } from './local-host.ts';
-import { addEndpoint, connectTenant, makeHost, makeTestBed, type TestBed } from './testing/test-host.ts';
+import { addEndpoint, connectTenant, makeHost, makeTestBed, waitFor, type TestBed } from './testing/test-host.ts';
 
 let bed: TestBed;
 let host: LocalHost;
@@ -81,6 +81,32 @@ describe('catalog changes', () => {
     await client.end();
     expect(await reportOf(spec)).toMatchObject({ catalogAppliedSeq: 1 });
     expect((await reportOf(spec)).catalog?.roles.map((r) => r.name)).toContain('app');
+  });
+
+  test('no report tells of a change without what it has made', async () => {
+    const spec = await addEndpoint(host, 'together');
+    const client = await connectTenant(host, spec);
+    const abort = new AbortController();
+    const wrong: EndpointReport[] = [];
+    const reading = (async () => {
+      for await (const report of host.reports(0, abort.signal)) {
+        if (report.endpointId !== spec.endpointId) continue;
+        const names = report.catalog?.roles.map(({ name }) => name) ?? [];
+        for (let seq = 1; seq <= report.catalogAppliedSeq; seq++) if (!names.includes(`r${seq}`)) wrong.push(report);
+      }
+    })();
+    for (let seq = 1; seq <= 30; seq++) {
+      // What SQL makes at the same time is read over another session.
+      await client.query(`CREATE ROLE by_sql${seq} LOGIN`);
+      await order(spec, seq, { kind: 'put_role', name: `r${seq}`, verifier: makeVerifier('x') });
+    }
+    await waitFor('what SQL made', 5000, async () =>
+      (await reportOf(spec)).catalog?.roles.some(({ name }) => name === 'by_sql30'),
+    );
+    abort.abort();
+    await reading;
+    expect(wrong).toEqual([]);
+    await client.end();
   });
 
   test('each kind works, twice, with any name', async () => {

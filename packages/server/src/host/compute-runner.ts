@@ -56,6 +56,7 @@ export class ComputeRunner {
   #isStopping = false;
   #isDetached = false;
   #sizedAtMs = 0;
+  #lastTurn: Promise<void> = Promise.resolve();
   #settled: Promise<void> | undefined;
 
   private constructor(options: RunnerOptions, record: RunRecord) {
@@ -271,20 +272,34 @@ export class ComputeRunner {
   }
 
   async #applyOn(connection: ComputeConnection, changes: readonly CatalogChange[]): Promise<void> {
+    await this.#inTurn(async () => await this.#applyInTurn(connection, changes));
+  }
+
+  async #applyInTurn(connection: ComputeConnection, changes: readonly CatalogChange[]): Promise<void> {
     const connect = async (database: string): Promise<ComputeConnection> => await this.#connect(database);
+    let catalogAppliedSeq: number | undefined;
     try {
       for (const change of changes) {
         await applyCatalogChange({ connection, connect }, change);
-        this.#listener?.seen({ catalogAppliedSeq: change.seq });
+        catalogAppliedSeq = change.seq;
       }
     } finally {
-      this.#listener?.seen({ catalog: await readCatalog(connection) });
+      // Both in one report: next to a catalog from before it, an applied change would look undone.
+      const catalog = await readCatalog(connection);
+      this.#listener?.seen({ catalog, ...(catalogAppliedSeq === undefined ? {} : { catalogAppliedSeq }) });
     }
   }
 
   async #readFacts(connection: ComputeConnection): Promise<void> {
-    this.#listener?.seen({ catalog: await readCatalog(connection) });
+    await this.#inTurn(async () => this.#listener?.seen({ catalog: await readCatalog(connection) }));
     await this.#readSize(connection);
+  }
+
+  /** One session's look at the catalog must not come in after what another has changed meanwhile. */
+  async #inTurn(work: () => Promise<void>): Promise<void> {
+    const turn = this.#lastTurn.then(work);
+    this.#lastTurn = turn.catch(() => undefined);
+    await turn;
   }
 
   async #readSize(connection: ComputeConnection): Promise<void> {
