@@ -1,4 +1,4 @@
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { access, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EndpointId } from '@tenantry/contract/ids.ts';
 import { readFileIfExists, syncDirectory, writeFileAtomic } from '../kernel/atomic-file.ts';
@@ -6,7 +6,8 @@ import type { EndpointReport, EndpointSpec } from './host.ts';
 
 /**
  * What the host keeps of its endpoints, a directory each: `spec.json`, as control sent it, and `report.json`, the last
- * report. A sleeping endpoint is these two files and a number in memory.
+ * report. A sleeping endpoint is these two files and a number in memory. Without `spec.json` it has been removed, and
+ * the report holds usage that is still to be acknowledged.
  */
 export class EndpointStore {
   readonly #path: string;
@@ -31,6 +32,13 @@ export class EndpointStore {
     return await this.#read<EndpointReport>(endpointId, REPORT);
   }
 
+  async isRemoved(endpointId: EndpointId): Promise<boolean> {
+    return await access(join(this.#path, endpointId, SPEC)).then(
+      () => false,
+      () => true,
+    );
+  }
+
   async writeSpec(spec: EndpointSpec): Promise<void> {
     const directory = join(this.#path, spec.endpointId);
     const isNew = (await mkdir(directory, { recursive: true, mode: 0o700 })) !== undefined;
@@ -40,6 +48,14 @@ export class EndpointStore {
 
   async writeReport(report: EndpointReport): Promise<void> {
     await writeFileAtomic(join(this.#path, report.endpointId, REPORT), JSON.stringify(report));
+  }
+
+  /** Keeps the report of an endpoint that is removed. */
+  async retire(report: EndpointReport): Promise<void> {
+    await this.writeReport(report);
+    const directory = join(this.#path, report.endpointId);
+    await rm(join(directory, SPEC), { force: true });
+    await syncDirectory(directory);
   }
 
   /** Forgets an endpoint: whole, or not at all. */

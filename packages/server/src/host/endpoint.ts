@@ -71,6 +71,7 @@ export class Endpoint {
   #flushTimer: NodeJS.Timeout | undefined;
   #isDirty = false;
   #isDetached = false;
+  #isRemoved = false;
   #failures = 0;
   #works = 0;
   #nextStartAt = 0;
@@ -101,6 +102,7 @@ export class Endpoint {
     const isDown = this.#state === 'idle' || (this.#state === 'failed' && Date.now() > this.#nextStartAt);
     return (
       isDown &&
+      !this.#isRemoved &&
       this.#works === 0 &&
       this.#waiters.size === 0 &&
       this.#endings.size === 0 &&
@@ -112,6 +114,7 @@ export class Endpoint {
   async acquire(signal?: AbortSignal): Promise<ComputeAddress> {
     for (;;) {
       signal?.throwIfAborted();
+      this.#assertPresent();
       if (this.#spec.disabled) throw disabledError();
       if (this.#state !== 'active') return await this.#waitForAddress(signal);
       const runner = must(this.#runner);
@@ -147,6 +150,7 @@ export class Endpoint {
 
   /** Stores a spec and brings a running compute to it; ignores one of an older generation. */
   async applySpec(spec: EndpointSpec): Promise<void> {
+    this.#assertPresent();
     const before = this.#spec;
     const isTaken = await this.#exclusive(async () => await this.#takeSpec(spec));
     if (!isTaken) return;
@@ -169,6 +173,7 @@ export class Endpoint {
   }
 
   acknowledgeRuns(computeIds: ReadonlySet<string>): void {
+    if (this.#isDetached) return;
     const done = this.#report.runs.filter((run) => run.ended && computeIds.has(run.computeId));
     if (done.length === 0) return;
     for (const { computeId } of done) this.#deps.runOwners.delete(computeId);
@@ -194,8 +199,10 @@ export class Endpoint {
     this.#noteRun();
   }
 
-  /** After `shutDown`, for an endpoint that is removed: nothing late may bring it back. */
-  forget(): void {
+  /** Shuts it down for good: nobody may bring it back. What is left is its report. */
+  async remove(): Promise<void> {
+    this.#isRemoved = true;
+    await this.shutDown(removedError());
     this.#isDetached = true;
   }
 
@@ -364,6 +371,10 @@ export class Endpoint {
     }
   }
 
+  #assertPresent(): void {
+    if (this.#isRemoved) throw removedError();
+  }
+
   #rejectWaiters(error: PlatformError): void {
     for (const waiter of this.#waiters) waiter.reject(error);
     this.#waiters.clear();
@@ -420,6 +431,9 @@ export class Endpoint {
 
 /** Lets a burst of changes become one write, and keeps the write off the moment of the wake. */
 const FLUSH_DELAY_MS = 200;
+
+const removedError = (): PlatformError =>
+  new PlatformError('NOT_FOUND', 'Cannot start the compute: the endpoint has been removed');
 
 const disabledError = (): PlatformError =>
   new PlatformError('ENDPOINT_DISABLED', 'Cannot start the compute: the endpoint is disabled; enable it first');

@@ -22,7 +22,7 @@ export interface Host {
    * runs and else at its next start. A generation lower than the stored one is ignored.
    */
   applySpec(spec: EndpointSpec): Promise<void>;
-  /** Stops the compute and forgets the endpoint. */
+  /** Stops the compute and forgets the endpoint. Usage that is not acknowledged stays in its last report, state `idle`. */
   removeEndpoint(endpointId: EndpointId): Promise<void>;
 
   /**

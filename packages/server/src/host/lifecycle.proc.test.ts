@@ -253,11 +253,63 @@ describe('the desired state', () => {
     await host.removeEndpoint(spec.endpointId);
     expect(await codeOfFailure(host.acquire(spec.endpointId))).toBe('NOT_FOUND');
     await host.deleteVolume(spec.volumeId);
-    expect(readdirSync(join(bed.directory, 'host/endpoints'))).not.toContain(spec.endpointId);
   });
 });
 
 describe('usage', () => {
+  test('of a removed endpoint is reported until it is acknowledged, over a restart of the host', async () => {
+    const other = makeTestBed();
+    const first = await makeHost(other);
+    const [spec, unused] = [await addEndpoint(first, 'removed'), await addEndpoint(first, 'unused')];
+    await first.acquire(spec.endpointId);
+    await first.removeEndpoint(unused.endpointId);
+    await first.removeEndpoint(spec.endpointId);
+    await first.removeEndpoint(spec.endpointId);
+    const { runs, version } = await reportOf(spec, first);
+    expect(runs).toMatchObject([{ ended: true }]);
+    expect(await codeOfFailure(first.acquire(spec.endpointId))).toBe('NOT_FOUND');
+    await first.detach();
+    const second = await makeHost(other);
+    const again = await reportOf(spec, second);
+    expect(again).toMatchObject({ state: 'idle', runs });
+    // To those who have seen it already, too.
+    expect(again.version).toBeGreaterThan(version);
+    expect(await codeOfFailure(second.acquire(spec.endpointId))).toBe('NOT_FOUND');
+    await second.acknowledgeRuns([must(runs[0]).computeId]);
+    const left = AbortSignal.timeout(50);
+    for await (const report of second.reports(0, left)) expect(report).toBeUndefined();
+    expect(readdirSync(join(other.directory, 'host/endpoints'))).toEqual([]);
+    await second.stopAll();
+    other.dispose();
+  });
+
+  test('goes on with an endpoint that is made again', async () => {
+    const spec = await addEndpoint(host, 'reborn');
+    await host.acquire(spec.endpointId);
+    await host.removeEndpoint(spec.endpointId);
+    await host.applySpec(spec);
+    await host.acquire(spec.endpointId);
+    const { runs } = await reportOf(spec);
+    expect(runs.map(({ ended }) => ended)).toEqual([true, false]);
+    await host.acknowledgeRuns(runs.map(({ computeId }) => computeId));
+    expect((await reportOf(spec)).runs).toHaveLength(1);
+  });
+
+  test('an acquire that comes while the endpoint is removed leaves nothing running', async () => {
+    const spec = await addEndpoint(host, 'leaving');
+    for (let round = 0; round < 20; round++) {
+      await host.acquire(spec.endpointId);
+      const acquires = Array.from({ length: 30 }, async (_, n) => {
+        await new Promise((r) => setTimeout(r, n));
+        return await codeOfFailure(host.acquire(spec.endpointId));
+      });
+      await host.removeEndpoint(spec.endpointId);
+      for (const code of await Promise.all(acquires)) expect([undefined, 'NOT_FOUND']).toContain(code);
+      expect(findProcessesByCommand(`volumes/${spec.volumeId} `)).toEqual([]);
+      await host.applySpec(spec);
+    }
+  });
+
   test('a run is reported until it is acknowledged', async () => {
     const spec = await addEndpoint(host, 'usage');
     await host.acquire(spec.endpointId);

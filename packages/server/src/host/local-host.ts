@@ -25,6 +25,7 @@ import type {
 } from './host.ts';
 import { ProjectUids } from './project-uids.ts';
 import { recoverComputes } from './recover-computes.ts';
+import { RemovedEndpoints } from './removed-endpoints.ts';
 import { ReportFeed } from './report-feed.ts';
 import { RunRecords } from './run-records.ts';
 
@@ -77,6 +78,7 @@ class LocalHostProcess implements LocalHost {
   readonly #options: LocalHostOptions;
   readonly #deps: EndpointDeps;
   readonly #uids: ProjectUids;
+  readonly #removed: RemovedEndpoints;
   readonly #loaded = new Map<EndpointId, Endpoint>();
   readonly #loading = new Map<EndpointId, Promise<Endpoint>>();
   readonly #timers: NodeJS.Timeout[] = [];
@@ -101,6 +103,7 @@ class LocalHostProcess implements LocalHost {
       watcher: new ProcessWatcher(),
       cgroups: openHostCgroups(options),
     };
+    this.#removed = new RemovedEndpoints(this.#deps);
   }
 
   async recover(): Promise<void> {
@@ -108,10 +111,13 @@ class LocalHostProcess implements LocalHost {
     const { feed, store, runOwners } = this.#deps;
     const unclosed = new Set<EndpointId>();
     const versions: [EndpointId, number][] = [];
+    const removed: EndpointReport[] = [];
     const note = async (endpointId: EndpointId): Promise<void> => {
-      const report = await store.findReport(endpointId);
+      const [report, isRemoved] = await Promise.all([store.findReport(endpointId), store.isRemoved(endpointId)]);
+      if (isRemoved && !report?.runs.length) return await store.remove(endpointId);
       versions.push([endpointId, report?.version ?? 0]);
       for (const { computeId } of report?.runs ?? []) runOwners.set(computeId, endpointId);
+      if (isRemoved && report) return void removed.push(report);
       const isUnclosed = report && (hasProcess(report) || report.runs.some((run) => !run.ended));
       if (isUnclosed) unclosed.add(endpointId);
     };
@@ -121,6 +127,7 @@ class LocalHostProcess implements LocalHost {
     };
     await Promise.all(Array.from({ length: PARALLEL_READS }, noteNext));
     feed.load(versions, Date.now());
+    for (const report of removed) this.#removed.announce(report);
     await recoverComputes({ deps: this.#deps, unclosed, load: async (id) => await this.#find(id) });
     this.#timers.push(setInterval(() => void this.#tick(), TICK_MS).unref());
     this.#timers.push(setInterval(() => this.#unload(), UNLOAD_MS).unref());
@@ -172,23 +179,19 @@ class LocalHostProcess implements LocalHost {
   async applySpec(spec: EndpointSpec): Promise<void> {
     this.#assertServing();
     checkPgSettings(spec.pgSettings, spec.pgVersion);
-    if (this.#deps.feed.has(spec.endpointId)) {
-      return await (await this.#get(spec.endpointId)).applySpec(spec);
-    }
-    await this.#deps.store.writeSpec(spec);
-    const report = newReport(spec, this.#deps.feed.nextVersion(spec.endpointId));
-    await this.#deps.store.writeReport(report);
+    const { feed, store } = this.#deps;
+    if (this.#has(spec.endpointId)) return await (await this.#get(spec.endpointId)).applySpec(spec);
+    await store.writeSpec(spec);
+    const runs = this.#removed.take(spec.endpointId);
+    await store.writeReport({ ...newReport(spec, feed.nextVersion(spec.endpointId)), runs });
   }
 
   async removeEndpoint(endpointId: EndpointId): Promise<void> {
-    const { feed, store } = this.#deps;
-    if (!feed.has(endpointId)) return;
-    const endpoint = await this.#get(endpointId);
-    await endpoint.shutDown(new PlatformError('NOT_FOUND', 'Cannot start the compute: the endpoint has been removed'));
-    endpoint.forget();
-    feed.remove(endpointId);
+    const endpoint = await this.#find(endpointId);
+    if (!endpoint) return;
+    await endpoint.remove();
+    await this.#removed.add(endpoint.report);
     this.#loaded.delete(endpointId);
-    await store.remove(endpointId);
   }
 
   async acquire(endpointId: EndpointId, signal?: AbortSignal): Promise<ComputeAddress> {
@@ -218,7 +221,7 @@ class LocalHostProcess implements LocalHost {
   reports(sinceVersion: number, signal: AbortSignal): AsyncIterable<EndpointReport> {
     return this.#deps.feed.read(sinceVersion, signal, async (endpointId) => {
       const loaded = this.#loaded.get(endpointId);
-      return loaded ? loaded.report : await this.#deps.store.findReport(endpointId);
+      return this.#removed.find(endpointId) ?? loaded?.report ?? (await this.#deps.store.findReport(endpointId));
     });
   }
 
@@ -226,7 +229,9 @@ class LocalHostProcess implements LocalHost {
     const ids = new Set(computeIds);
     for (const computeId of ids) {
       const endpointId = this.#deps.runOwners.get(computeId);
-      if (endpointId) (await this.#find(endpointId))?.acknowledgeRuns(ids);
+      if (!endpointId) continue;
+      if (this.#removed.has(endpointId)) await this.#removed.acknowledge(endpointId, ids);
+      else (await this.#find(endpointId))?.acknowledgeRuns(ids);
     }
   }
 
@@ -263,6 +268,10 @@ class LocalHostProcess implements LocalHost {
     return { uid, gid: uid };
   }
 
+  #has(endpointId: EndpointId): boolean {
+    return this.#deps.feed.has(endpointId) && !this.#removed.has(endpointId);
+  }
+
   async #get(endpointId: EndpointId): Promise<Endpoint> {
     const endpoint = await this.#find(endpointId);
     if (!endpoint) throw new PlatformError('NOT_FOUND', 'Cannot find the endpoint: this host does not have it');
@@ -273,7 +282,7 @@ class LocalHostProcess implements LocalHost {
   async #find(endpointId: EndpointId): Promise<Endpoint | undefined> {
     const loaded = this.#loaded.get(endpointId);
     if (loaded) return loaded;
-    if (!this.#deps.feed.has(endpointId)) return undefined;
+    if (!this.#has(endpointId)) return undefined;
     const present = this.#loading.get(endpointId);
     if (present) return await present;
     const loading = this.#load(endpointId).finally(() => this.#loading.delete(endpointId));

@@ -122,15 +122,6 @@ export async function findReportedState(db: Kysely<Tables>, endpointId: string):
   return row && { state: row.compute_state, version: Number(row.report_version ?? 0) };
 }
 
-/** Of all endpoints of a project, also one that is being deleted. */
-export async function listComputeStates(
-  db: Kysely<Tables>,
-  projectId: string,
-): Promise<readonly (ComputeState | null)[]> {
-  const rows = await db.selectFrom('endpoints').select('compute_state').where('project_id', '=', projectId).execute();
-  return rows.map((row) => row.compute_state);
-}
-
 function toEndpoint(row: Row, domain: string): Endpoint {
   const id = row.id as EndpointId;
   return {

@@ -1,6 +1,6 @@
 import type { EndpointId } from '@tenantry/contract/ids.ts';
 import { PlatformError } from '../../kernel/errors.ts';
-import { done, goto, type OperationDefinition } from '../../operations/operation.ts';
+import { done, type OperationDefinition } from '../../operations/operation.ts';
 import { findDefaultBranchId } from '../branches/branch-rows.ts';
 import { notFound } from '../checks.ts';
 import { runCommand, type Command } from '../command/run-command.ts';
@@ -10,7 +10,6 @@ import { suspendCompute } from '../endpoints/suspend-endpoint.ts';
 import type { Principal, Project } from '../platform.ts';
 import { getProject } from './get-project.ts';
 import { deleteProjectRow, markProjectDeleted } from './project-rows.ts';
-import { awaitLastReports } from '../reports/await-last-reports.ts';
 import { removeFromHost } from './remove-from-host.ts';
 
 interface DeleteTimelineInput {
@@ -23,12 +22,8 @@ export const deleteTimeline: OperationDefinition<DeleteTimelineInput, PlatformDe
   action: 'delete_timeline',
   deadlineMs: 24 * 60 * 60_000,
   stepDeadlineMs: 10 * 60_000,
-  firstStep: 'awaitUsage',
+  firstStep: 'removeFromHost',
   steps: {
-    awaitUsage: async ({ deps, signal }, { projectId }) => {
-      await awaitLastReports(deps, projectId, signal);
-      return goto('removeFromHost');
-    },
     removeFromHost: async ({ deps }, { projectId }) => {
       await removeFromHost(deps, projectId);
       await deleteProjectRow(deps.metadata, projectId);

@@ -167,8 +167,10 @@ test('a deleted project is gone at once for clients, soon after on the host, and
   await eventually(async () => (await countRows(t)) === 0);
   expect(t.host.endpoints.size).toBe(0);
   expect(t.host.volumes.size).toBe(0);
-  const runs = await t.database.db.selectFrom('compute_runs').select(['project_id', 'ended']).execute();
-  expect(runs).toEqual([{ project_id: project.id, ended: true }]);
+  // Its last usage comes after it.
+  const listRuns = () => t.database.db.selectFrom('compute_runs').select(['project_id', 'ended']).execute();
+  await eventually(async () => (await listRuns()).some((run) => run.ended) && t.host.removed.size === 0);
+  expect(await listRuns()).toEqual([{ project_id: project.id, ended: true }]);
 });
 
 test('a deletion whose operation was lost is ordered again', async () => {

@@ -51,6 +51,8 @@ const noRefusal = (): undefined => undefined;
 export class FakeHost implements Host {
   readonly volumes = new Map<VolumeId, CreateVolume>();
   readonly endpoints = new Map<EndpointId, FakeEndpoint>();
+  /** Of which nothing is left but runs to be acknowledged. */
+  readonly removed = new Map<EndpointId, FakeEndpoint>();
   /** `method id`, in the order of the calls that arrived. */
   readonly calls: string[] = [];
   readonly faults: FakeHostFaults = { next: new Map(), isUnavailable: false, delayMs: 0, refuse: noRefusal };
@@ -114,6 +116,7 @@ export class FakeHost implements Host {
     const endpoint = this.endpoints.get(endpointId);
     if (!endpoint) return;
     this.#stop(endpoint);
+    if (endpoint.runs.length > 0) this.removed.set(endpointId, endpoint);
     this.endpoints.delete(endpointId);
   }
 
@@ -161,7 +164,7 @@ export class FakeHost implements Host {
     while (!signal.aborted) {
       if (this.faults.isUnavailable) throw new PlatformError('HOST_UNAVAILABLE', 'Cannot reach the host');
       const news = this.#news.listen(1_000, signal);
-      const [next] = [...this.endpoints.entries()]
+      const [next] = [...this.endpoints, ...this.removed]
         .filter(([, endpoint]) => endpoint.version > version)
         .sort(([, a], [, b]) => a.version - b.version);
       if (!next) {
@@ -176,9 +179,10 @@ export class FakeHost implements Host {
 
   async acknowledgeRuns(computeIds: readonly string[]): Promise<void> {
     await this.#arrive('acknowledgeRuns', computeIds.join(' '));
-    for (const endpoint of this.endpoints.values()) {
+    for (const endpoint of [...this.endpoints.values(), ...this.removed.values()]) {
       endpoint.runs = endpoint.runs.filter((run) => !run.ended || !computeIds.includes(run.computeId));
     }
+    for (const [id, { runs }] of this.removed) if (runs.length === 0) this.removed.delete(id);
   }
 
   /** Makes the endpoint's present state a new report; also after a test has changed it. */
