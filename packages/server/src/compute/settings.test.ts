@@ -111,6 +111,11 @@ describe('settings of a user', () => {
     expect(() => checkPgSettings({ [name]: value }, 17)).toThrow(/Cannot use pg_settings/);
   });
 
+  test('names are given back in lower case, and taken once', () => {
+    expect(checkPgSettings({ WORK_MEM: '8MB', TimeZone: 'UTC' }, 17)).toEqual({ work_mem: '8MB', timezone: 'UTC' });
+    expect(() => checkPgSettings({ work_mem: '8MB', Work_Mem: '9MB' }, 17)).toThrow(/twice/);
+  });
+
   test('a setting of a later version is refused', () => {
     expect(() => checkPgSettings({ transaction_timeout: '1min' }, 16)).toThrow(PlatformError);
     checkPgSettings({ transaction_timeout: '1min' }, 17);

@@ -90,14 +90,22 @@ const NEEDS_RESTART = new Set([
 ]);
 
 /**
- * Refuses settings of a user that are not on the list of harmless ones, or are malformed.
- * @throws PlatformError INVALID_REQUEST that names the setting
+ * Settings of a user with their names in lower case, as they are to be stored.
+ * @throws PlatformError INVALID_REQUEST that names a setting which is malformed, named twice, or not on the list of
+ * harmless ones
  */
-export function checkPgSettings(settings: Readonly<Record<string, string>>, pgVersion: number): void {
-  for (const [name, value] of Object.entries(settings)) {
-    const problem = problemOf(name.toLowerCase(), value, pgVersion);
+export function checkPgSettings(
+  settings: Readonly<Record<string, string>>,
+  pgVersion: number,
+): Readonly<Record<string, string>> {
+  const checked = new Map<string, string>();
+  for (const [given, value] of Object.entries(settings)) {
+    const name = given.toLowerCase();
+    const problem = checked.has(name) ? `"${name}" is given twice` : problemOf(name, value, pgVersion);
     if (problem) throw new PlatformError('INVALID_REQUEST', `Cannot use pg_settings: ${problem}`);
+    checked.set(name, value);
   }
+  return Object.fromEntries(checked);
 }
 
 /** Those that may be used. A spec is checked when it comes; one from an older Tenantry must still start. */

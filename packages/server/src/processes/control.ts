@@ -67,10 +67,7 @@ async function serve(context: ProcessContext, embedded: EmbeddedPostgres | undef
     host,
     directory: new DirectoryFeed({ barrier: (seq) => directoryServer.barrier(seq), log }),
     passwords: createPasswordBox(secrets.passwordBoxKey),
-    checkPgSettings: (settings, pgVersion) => {
-      checkPgSettings(settings, pgVersion);
-      return settings;
-    },
+    checkPgSettings,
     settings: {
       domain: config.domain,
       pgPort: config.pgPort,
