@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readFile, readdir, readlink, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, readdir, readlink, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -7,7 +7,6 @@ import { createLog } from '../kernel/log.ts';
 import { createEngineStore } from './engine-store.ts';
 import type { EngineStore } from './engine.ts';
 import { installEngine } from './install-engine.ts';
-import { ensureReachable } from './reachable-path.ts';
 import { runProgram } from './run-program.ts';
 
 const isRoot = process.getuid?.() === 0;
@@ -86,24 +85,6 @@ describe('an engine that is not there', () => {
     await expect(installEngine(12, { enginesDir, onProgress: () => {} })).rejects.toMatchObject({
       code: 'UNKNOWN_PG_VERSION',
     });
-  });
-});
-
-describe.runIf(isRoot && process.platform === 'linux')('a data directory below a private one', () => {
-  it('gets a way that everybody can pass, the same each time', async () => {
-    const home = join(base, 'home');
-    await mkdir(home, { mode: 0o700 });
-    const alias = join(base, 'alias');
-    try {
-      for (let time = 0; time < 2; time += 1) expect(await ensureReachable(join(home, 'data'), alias)).toBe(alias);
-      await writeFile(join(home, 'data/seen'), 'yes');
-      const words = ['--reuid', '71009', '--regid', '71009', '--clear-groups', 'cat'];
-      expect(execFileSync('setpriv', [...words, join(alias, 'seen')], { encoding: 'utf8' })).toBe('yes');
-      expect(() => execFileSync('setpriv', [...words, join(home, 'data/seen')], { stdio: 'ignore' })).toThrow();
-      expect(await ensureReachable(join(base, 'open'), alias)).toBe(join(base, 'open'));
-    } finally {
-      execFileSync('umount', [alias]);
-    }
   });
 });
 
