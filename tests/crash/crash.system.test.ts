@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -6,6 +7,7 @@ import { visit } from '../support/clients.ts';
 import { must } from '../support/must.ts';
 import { isAlive } from '../support/os-processes.ts';
 import { NO_PSQL, psql } from '../support/psql.ts';
+import { runOk } from '../support/run.ts';
 import { ownerOfConnection } from '../support/sockets.ts';
 import { startPlatform, type PartName, type RunningPlatform } from '../support/start-platform.ts';
 import { waitUntil } from '../support/wait-until.ts';
@@ -144,6 +146,25 @@ describe.skipIf(NO_PSQL)('kill -9', () => {
     await expectCommits(writer);
     await platform.api.suspend(project);
     expect(isAlive(before.pid)).toBe(false);
+    await platform.api.deleteProject(project.id);
+  });
+
+  it('is not needed for an upgrade: `tenantry restart` renews all processes under running computes', async () => {
+    const project = await newLedger('upgraded');
+    const writer = new Writer('upgraded', project);
+    await waitUntil('a few commits', () => writer.acknowledged.length > 5);
+    const compute = must(platform.compute(project.branchId), 'an awake compute').pid;
+    const { control, host, gateways } = platform.ids();
+    await runOk(resolve(import.meta.dirname, '../../tenantry'), ['restart', '--data-dir', platform.dataDir]);
+    await waitUntil('new processes', () => {
+      const ids = platform.ids();
+      return ids.control !== control && ids.host !== host && gateways.every((pid) => !ids.gateways.includes(pid));
+    });
+    await platform.untilHealthy();
+    expect(platform.compute(project.branchId)?.pid).toBe(compute);
+    await writer.stop();
+    await expectCommits(writer);
+    expectOneOfEach();
     await platform.api.deleteProject(project.id);
   });
 

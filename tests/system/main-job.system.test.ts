@@ -1,7 +1,8 @@
+import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { asTestProject, type CreatedProject, type TestProject } from '../support/api.ts';
 import { NO_PSQL, psql, tryPsql } from '../support/psql.ts';
-import { run } from '../support/run.ts';
+import { run, runOk } from '../support/run.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
 import { withDatabase } from '../support/uri.ts';
 import { waitUntil } from '../support/wait-until.ts';
@@ -177,6 +178,23 @@ describe.skipIf(NO_PSQL)('the main job', () => {
       });
       const refused = await tryPsql(project.uri, 'SELECT 1');
       expect(refused.code).not.toBe(0);
+    }
+  });
+
+  it('is seen by people and machines', async () => {
+    const get = async (path: string): Promise<string> => await (await fetch(platform.origin + path)).text();
+    expect(JSON.parse(await get('/healthz'))).toMatchObject({ ok: true });
+    expect(await get('/metrics')).toMatch(/^# TYPE tenantry_\w+ /m);
+    const openapi = JSON.parse(await get('/api/v2/openapi.json')) as { paths: object };
+    expect(Object.keys(openapi.paths)).toContain('/projects/{project_id}/endpoints/{endpoint_id}/suspend');
+    const tenantry = resolve(import.meta.dirname, '../../tenantry');
+    for (const command of ['status', 'doctor']) {
+      const text = await runOk(tenantry, [command, '--data-dir', platform.dataDir]);
+      expect(text.length).toBeGreaterThan(50);
+      expect(() => JSON.parse(text) as unknown).toThrow();
+      expect(JSON.parse(await runOk(tenantry, [command, '--json', '--data-dir', platform.dataDir]))).toBeTypeOf(
+        'object',
+      );
     }
   });
 
