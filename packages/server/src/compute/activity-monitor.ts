@@ -28,6 +28,7 @@ export interface ActivityMonitorOptions {
 export const POLL_MS = 500;
 const RECONNECT_MS = 1000;
 const POLL_DEADLINE_MS = 10_000;
+const LAST_LOOK_MS = 1000;
 
 const ACTIVITY_QUERY = `
   SELECT
@@ -88,6 +89,22 @@ export class ActivityMonitor {
     this.#schedule(connection ? 0 : POLL_MS / 2);
   }
 
+  /**
+   * A last look at roles and databases before an ordered stop, which may come sooner than the next poll: a role that is
+   * not known could not wake the compute again. Bounded; the stop does not depend on it.
+   */
+  async lookOnce(): Promise<void> {
+    clearTimeout(this.#timer);
+    try {
+      await withDeadline('look at the catalog', LAST_LOOK_MS, async () => {
+        const connection = (this.#connection ??= await this.#options.connect());
+        await this.#readCatalogIfChanged(connection);
+      });
+    } catch {
+      // It is on its end already, or does not answer.
+    }
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#timer);
@@ -125,7 +142,11 @@ export class ActivityMonitor {
     else if (changedAt) this.#lastActiveAt = Math.max(before, Number(changedAt));
     this.#sums = sums ?? '';
     if (this.#lastActiveAt === before && this.#fingerprint !== undefined) return;
-    const [fingerprint = ''] = await readRow(connection, 'fingerprint', FINGERPRINT_QUERY);
+    await this.#readCatalogIfChanged(connection);
+  }
+
+  async #readCatalogIfChanged(connection: ComputeConnection): Promise<void> {
+    const [fingerprint] = await readRow(connection, 'fingerprint', FINGERPRINT_QUERY);
     if (fingerprint === this.#fingerprint) return;
     await this.#options.onCatalogChange(connection);
     this.#fingerprint = fingerprint ?? '';

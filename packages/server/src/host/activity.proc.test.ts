@@ -131,6 +131,17 @@ describe('activity', () => {
     expect(await staysActive(spec, 8)).toBeLessThan(5);
   });
 
+  test('a role that SQL made is seen, however soon the suspend is ordered', async () => {
+    for (let round = 0; round < 10; round++) {
+      const spec = await addEndpoint(host, `soon-${round}`);
+      const client = await connectTenant(host, spec);
+      await new Promise((r) => setTimeout(r, round * 60));
+      await client.query("CREATE ROLE by_sql LOGIN PASSWORD 'secret'");
+      await host.suspend(spec.endpointId);
+      expect((await reportOf(spec)).catalog?.roles.map(({ name }) => name)).toEqual(['by_sql', 'neondb_owner']);
+    }
+  });
+
   test('a role and a database that SQL made are seen', async () => {
     const spec = await addEndpoint(host, 'sql-made');
     const client = await connectTenant(host, spec);

@@ -151,8 +151,7 @@ export class ComputeRunner {
 
   stop(): void {
     this.#isStopping = true;
-    void this.#monitor?.close();
-    void this.#stopProcess();
+    void this.#lookAndStop();
   }
 
   configOptions(spec: EndpointSpec): ConfigFileOptions {
@@ -309,6 +308,12 @@ export class ComputeRunner {
       text: 'SELECT sum(pg_database_size(oid)) FROM pg_database',
     });
     this.#listener?.seen({ logicalBytes: Number(rows[0]?.[0]) });
+  }
+
+  async #lookAndStop(): Promise<void> {
+    await this.#monitor?.lookOnce();
+    void this.#monitor?.close();
+    await this.#stopProcess();
   }
 
   async #stopProcess(): Promise<void> {
