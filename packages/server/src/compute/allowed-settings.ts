@@ -12,7 +12,7 @@ type Type = AllowedSetting['type'];
 /**
  * Every setting that `pg_settings` of an endpoint may hold. A list of what is harmless, never of what is not: none of
  * these names a file, a program, a library or an address, weakens durability of others' data, or logs statements.
- * A test compares `applies` with a live Postgres.
+ * A test compares all of it with every Postgres that is here.
  */
 export const ALLOWED_SETTINGS: Readonly<Record<string, AllowedSetting>> = {
   ...list('reload', 'number', [
