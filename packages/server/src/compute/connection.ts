@@ -4,6 +4,7 @@ import type { Secret } from '../kernel/secret.ts';
 export interface ConnectOptions {
   readonly socketDirectory: string;
   readonly password: Secret;
+  readonly pgVersion: number;
   readonly database?: string;
 }
 
@@ -14,10 +15,36 @@ export const PLATFORM_ROLE = 'cloud_admin';
 const CONNECT_MS = 10_000;
 
 /**
- * A connection of the platform to a compute. Its search path holds the catalog only, so that nothing that a tenant
- * creates, an operator or a function, is ever run with the platform's rights.
+ * Settings of the platform's own sessions. Those of an endpoint's `pg_settings`, or that a tenant gives to a database of
+ * its own, would hold for them too: what comes with the connection wins over both.
  */
-export async function connectCompute({ socketDirectory, password, database }: ConnectOptions): Promise<Client> {
+function sessionOptions(pgVersion: number): string {
+  const settings = {
+    // The catalog only: nothing that a tenant creates, an operator or a function, is run with the platform's rights.
+    search_path: 'pg_catalog',
+    session_authorization: PLATFORM_ROLE,
+    role: 'none',
+    local_preload_libraries: '',
+    statement_timeout: '60s',
+    lock_timeout: '10s',
+    idle_session_timeout: '0',
+    idle_in_transaction_session_timeout: '0',
+    ...(pgVersion >= 17 ? { transaction_timeout: '0' } : {}),
+    default_transaction_read_only: 'off',
+    default_transaction_deferrable: 'off',
+    default_transaction_isolation: 'read\\ committed',
+    // What a report says is applied must be on the disk.
+    synchronous_commit: 'on',
+    standard_conforming_strings: 'on',
+  };
+  return Object.entries(settings)
+    .map(([name, value]) => `-c ${name}=${value}`)
+    .join(' ');
+}
+
+/** A connection of the platform to a compute. */
+export async function connectCompute(options: ConnectOptions): Promise<Client> {
+  const { socketDirectory, password, database, pgVersion } = options;
   const client = new Client({
     host: socketDirectory,
     port: 5432,
@@ -27,7 +54,7 @@ export async function connectCompute({ socketDirectory, password, database }: Co
     application_name: 'tenantry',
     connectionTimeoutMillis: CONNECT_MS,
     ssl: false,
-    options: '-c search_path=pg_catalog -c statement_timeout=60s -c lock_timeout=10s -c idle_session_timeout=0',
+    options: sessionOptions(pgVersion),
     types: { getTypeParser: () => (text: string) => text },
   });
   // The end of a connection is seen by whoever uses it next; without a listener the event would end this process.

@@ -380,8 +380,9 @@ export class ComputeRunner {
 
   async #connect(database?: string): Promise<ComputeConnection> {
     const { socketDirectory } = this.#directory;
-    const password = this.#options.computeAdminPassword;
-    return await connectCompute({ socketDirectory, password, ...(database ? { database } : {}) });
+    const { computeAdminPassword: password, spec } = this.#options;
+    const { pgVersion } = spec;
+    return await connectCompute({ socketDirectory, password, pgVersion, ...(database ? { database } : {}) });
   }
 
   get #logPath(): string {

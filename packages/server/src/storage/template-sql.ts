@@ -30,7 +30,15 @@ export function templateSessions(pgVersion: number, adminVerifier: string): read
       database: 'template1',
       statements: [...roles(pgVersion, adminVerifier), ...DEFAULT_PRIVILEGES, SEAL, createNeondb(pgVersion)],
     },
-    { database: 'postgres', statements: [...DEFAULT_PRIVILEGES, SEAL] },
+    {
+      database: 'postgres',
+      // From 15 on nobody else may create there: it is where the platform's sessions are.
+      statements: [
+        ...DEFAULT_PRIVILEGES,
+        ...(pgVersion < 15 ? ['REVOKE CREATE ON SCHEMA public FROM PUBLIC'] : []),
+        SEAL,
+      ],
+    },
     {
       database: 'neondb',
       statements: [

@@ -16,6 +16,7 @@ import {
 import { dirname, join, relative, resolve } from 'node:path';
 import { pino } from 'pino';
 import { Client } from 'pg';
+import { connectCompute, type ComputeConnection } from '../../compute/connection.ts';
 import type { Engine } from '../../engines/engine.ts';
 import { makeVerifier } from '../../kernel/scram-verifier.ts';
 import { Secret } from '../../kernel/secret.ts';
@@ -96,18 +97,38 @@ export async function addEndpoint(
 }
 
 /** Connects as the tenant's role does. */
-export async function connectTenant(host: LocalHost, spec: EndpointSpec, database = 'neondb'): Promise<Client> {
+export async function connectTenant(
+  host: LocalHost,
+  spec: EndpointSpec,
+  database = 'neondb',
+  settings: readonly string[] = [],
+): Promise<Client> {
   const address = await host.acquire(spec.endpointId);
   if (address.kind !== 'unix') throw new Error('not a socket');
-  return await connectSocket(address.socketPath, database);
+  return await connectSocket(address.socketPath, database, settings);
 }
 
-export async function connectSocket(socketPath: string, database = 'neondb'): Promise<Client> {
+/** A session as the platform's own are. */
+export async function connectAdmin(bed: TestBed, host: LocalHost, spec: EndpointSpec): Promise<ComputeConnection> {
+  const address = await host.acquire(spec.endpointId);
+  if (address.kind !== 'unix') throw new Error('not a socket');
+  const socketDirectory = dirname(address.socketPath);
+  const { computeAdminPassword: password } = bed.options;
+  return await connectCompute({ socketDirectory, password, pgVersion: spec.pgVersion });
+}
+
+/** @param settings `name=value`, of the session */
+export async function connectSocket(
+  socketPath: string,
+  database = 'neondb',
+  settings: readonly string[] = [],
+): Promise<Client> {
   const client = new Client({
     host: dirname(socketPath),
     user: 'neondb_owner',
     password: ROLE_PASSWORD,
     database,
+    options: settings.map((setting) => `-c ${setting}`).join(' '),
     connectionTimeoutMillis: 10_000,
   });
   client.on('error', () => undefined);
