@@ -206,8 +206,10 @@ async function killUnderLoad(
     (w) => w.port !== undefined && ownerOfConnection(w.port, platform.pgPort, gateways) !== victim,
   );
   const losses = kept.map((w) => w.losses.length);
+  const killedAt = performance.now();
   process.kill(victim, 'SIGKILL');
   await platform.untilReplaced(part, victim);
+  console.log(`${part}: all parts served again ${(performance.now() - killedAt).toFixed(0)} ms after kill -9`);
   const after = steady.map((project) => platform.compute(project.branchId)?.pid);
   expect(after, `computes after kill of ${part}`).toEqual(computes);
   const lost = kept.flatMap((w, i) => w.losses.slice(losses[i]).map((loss) => loss.error));

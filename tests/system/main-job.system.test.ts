@@ -1,4 +1,4 @@
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { asTestProject, type CreatedProject, type TestProject } from '../support/api.ts';
 import { NO_PSQL, psql, tryPsql } from '../support/psql.ts';
@@ -58,8 +58,10 @@ describe.skipIf(NO_PSQL)('the main job', () => {
     await api.untilIdle(project);
     await expectAwakeAndIntact(project, before, 'after it fell asleep by itself');
 
+    const templates = await templatesOf(platform);
     await platform.restart();
     await expectAwakeAndIntact(project, before, 'after the platform restarted');
+    expect(await templatesOf(platform), 'templates are made once').toEqual(templates);
   });
 
   it('lists, gets and updates projects', async () => {
@@ -214,8 +216,14 @@ async function expectAwakeAndIntact(project: TestProject, fingerprint: string, w
   expect(await psql(project.uri, FINGERPRINT), when).toBe(fingerprint);
 }
 
-/** Paths of files and directories that are named after an id, but for those of the metadata Postgres. */
+/** Paths of files and directories that have an id in their names, but for those of the metadata Postgres. */
 async function pathsNamedAfter(directory: string, id: string): Promise<string[]> {
   const { stdout } = await run('find', [directory, '-maxdepth', '6', '-name', `*${id}*`]);
   return stdout.split('\n').filter((path) => path !== '');
+}
+
+/** Templates on disk; the pool may be mounted at either path. */
+async function templatesOf({ dataDir, runDir }: RunningPlatform): Promise<string[]> {
+  const { stdout } = await run('find', [join(dataDir, 'host'), runDir, '-path', '*/templates/*', '-prune']);
+  return stdout.split('\n').sort();
 }
