@@ -34,7 +34,7 @@ async function main([command = 'start', ...args]: readonly string[]): Promise<vo
     case 'control': {
       const context = await openProcessContext('control');
       const { startControl } = await import('./processes/control.ts');
-      await runChild(context.log, () => startControl(context));
+      await runChild(context.log, (announce) => startControl(context, announce));
       return;
     }
     case 'host': {

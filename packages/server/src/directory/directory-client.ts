@@ -15,15 +15,23 @@ interface DirectoryClientOptions {
   readonly log: Log;
 }
 
+interface Find {
+  readonly endpointId: string;
+  readonly resolve: (entry: DirectoryEntry | undefined) => void;
+}
+
 /** Look-ups of unknown endpoints under way at once; more are answered "unknown", so strangers cannot load control. */
 const FINDS_MAX = 64;
 const FIND_MAX_MS = 1_000;
+
+/** Control is on this machine: trying often costs nothing, and a gateway that just started should be fresh at once. */
+const RECONNECT = { firstMs: 20, maxMs: 200 };
 
 /** A gateway's side of the directory stream: always answers from its copy, and keeps the copy fresh while control is there. */
 export class DirectoryClient implements EndpointDirectory {
   readonly #options: DirectoryClientOptions;
   readonly #copy: DirectoryCopy;
-  readonly #finds = new Map<number, (entry: DirectoryEntry | undefined) => void>();
+  readonly #finds = new Map<number, Find>();
   #socket: Socket | undefined;
   #nextFindId = 1;
   #failures = 0;
@@ -47,19 +55,20 @@ export class DirectoryClient implements EndpointDirectory {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    for (const { resolve } of this.#finds.values()) resolve(undefined);
     clearTimeout(this.#timer);
     this.#socket?.destroy();
     await this.#copy.close();
   }
 
+  /** Waits a moment for control if it is away: it may be starting, and this gateway's copy may be from before. */
   async #ask(endpointId: string): Promise<DirectoryEntry | undefined> {
-    const socket = this.#socket;
-    if (!socket || this.#finds.size >= FINDS_MAX) return undefined;
+    if (this.#finds.size >= FINDS_MAX) return undefined;
     const id = this.#nextFindId++;
     const { promise, resolve } = Promise.withResolvers<DirectoryEntry | undefined>();
     const timer = setTimeout(() => resolve(undefined), FIND_MAX_MS);
-    this.#finds.set(id, resolve);
-    writeMessage(socket, { kind: 'find', id, endpointId });
+    this.#finds.set(id, { endpointId, resolve });
+    if (this.#socket) writeMessage(this.#socket, { kind: 'find', id, endpointId });
     const entry = await promise;
     clearTimeout(timer);
     this.#finds.delete(id);
@@ -74,16 +83,16 @@ export class DirectoryClient implements EndpointDirectory {
     socket.once('connect', () => {
       this.#socket = socket;
       writeMessage(socket, { kind: 'hello', gateway, epoch: this.#copy.epoch, seq: this.#copy.seq });
+      for (const [id, { endpointId }] of this.#finds) writeMessage(socket, { kind: 'find', id, endpointId });
       heartbeat = setInterval(() => writeMessage(socket, { kind: 'counters', counters: counters() }), HEARTBEAT_MS);
     });
     socket.on('error', (error) => log.debug({ err: error }, 'Control does not answer'));
     socket.once('close', () => {
       clearInterval(heartbeat);
       this.#socket = undefined;
-      for (const resolve of this.#finds.values()) resolve(undefined);
       if (this.#isClosed) return;
       this.#failures += 1;
-      this.#timer = setTimeout(() => this.#connect(), backoffMs(this.#failures, { firstMs: 20, maxMs: 1_000 }));
+      this.#timer = setTimeout(() => this.#connect(), backoffMs(this.#failures, RECONNECT));
     });
     readMessages(socket, (message: ControlMessage) => this.#receive(socket, message));
   }
@@ -99,7 +108,7 @@ export class DirectoryClient implements EndpointDirectory {
         writeMessage(socket, { kind: 'ack', seq: message.seq });
         break;
       case 'found':
-        this.#finds.get(message.id)?.(message.entry ?? undefined);
+        this.#finds.get(message.id)?.resolve(message.entry ?? undefined);
         break;
       case 'heartbeat':
         break;

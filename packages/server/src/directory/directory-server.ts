@@ -20,6 +20,13 @@ export interface DirectorySource {
   find(endpointId: string): Promise<DirectoryEntry | null>;
 }
 
+interface DirectoryServerOptions {
+  readonly source: DirectorySource;
+  /** How many gateways there should be; one that is away may be coming back with an old copy. */
+  readonly gateways: number;
+  readonly log: Log;
+}
+
 interface Subscriber {
   readonly gateway: string;
   ackedSeq: number;
@@ -32,13 +39,15 @@ const BARRIER_MAX_MS = 500;
 /** Control's side of the directory stream. */
 export class DirectoryServer {
   readonly #source: DirectorySource;
+  readonly #gatewaysExpected: number;
   readonly #log: Log;
   readonly #subscribers = new Map<Socket, Subscriber>();
   readonly #barriers = new Set<() => void>();
   #server: Server | undefined;
 
-  constructor(source: DirectorySource, log: Log) {
+  constructor({ source, gateways, log }: DirectoryServerOptions) {
     this.#source = source;
+    this.#gatewaysExpected = gateways;
     this.#log = log;
   }
 
@@ -63,9 +72,12 @@ export class DirectoryServer {
     return [...this.#subscribers.values()];
   }
 
-  /** Resolves once every connected gateway has applied `seq`, or after a short bound. */
+  /** Resolves once every gateway has applied `seq`, or after a short bound. */
   async barrier(seq: number): Promise<void> {
-    const isReached = (): boolean => [...this.#subscribers.values()].every((s) => s.ackedSeq >= seq);
+    const isReached = (): boolean => {
+      const fresh = [...this.#subscribers.values()].filter((s) => s.ackedSeq >= seq);
+      return fresh.length >= Math.max(this.#gatewaysExpected, this.#subscribers.size);
+    };
     if (isReached()) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     const check = (): void => {

@@ -75,7 +75,7 @@ afterEach(async () => {
 });
 
 async function serve(source: DirectorySource): Promise<DirectoryServer> {
-  const server = new DirectoryServer(source, log);
+  const server = new DirectoryServer({ source, gateways: 1, log });
   await server.listen(join(directory, 'control.sock'));
   cleanups.push(() => server.close().catch(() => undefined));
   return server;
@@ -135,6 +135,23 @@ test('a gateway asks control for an endpoint that it does not know', async () =>
   await until('the gateway is connected', () => server.gateways().length === 1);
   expect((await client.find('ep-only-asked'))?.endpointId).toBe('ep-only-asked');
   expect(await client.find('ep-nowhere')).toBeUndefined();
+});
+
+test('a look-up waits a moment for a control that is starting', async () => {
+  const client = await connect();
+  const found = client.find('ep-only-asked');
+  await serve(new MemorySource());
+  expect((await found)?.endpointId).toBe('ep-only-asked');
+});
+
+test('the barrier waits for a gateway that is on its way', async () => {
+  const source = new MemorySource();
+  const server = await serve(source);
+  const passed = server.barrier(source.put('ep-a'));
+  const client = await connect();
+  await passed;
+  await server.close();
+  expect((await client.find('ep-a'))?.endpointId).toBe('ep-a');
 });
 
 test('a gateway comes back to a control that restarted, and forgets another metadata database', async () => {

@@ -19,6 +19,10 @@ export interface HostServer {
 /** A spec with many catalog changes is far smaller. */
 const BODY_BYTES_MAX = 16 * 1024 ** 2;
 
+/** How long calls under way may take once the server is closing, and how often it looks for those that ended. */
+const CLOSE_MS = 5_000;
+const CLOSE_LOOK_MS = 20;
+
 /** Serves a host to the other processes of this machine. Only its own user, and root, may open the socket. */
 export async function startHostServer({ host, socketPath, log }: HostServerOptions): Promise<HostServer> {
   const closing = new AbortController();
@@ -38,8 +42,12 @@ export async function startHostServer({ host, socketPath, log }: HostServerOptio
       closing.abort();
       const { promise, resolve } = Promise.withResolvers<void>();
       server.close(() => resolve());
-      server.closeIdleConnections();
+      // A connection that was busy just now is idle, and kept alive, once its call has ended.
+      const look = setInterval(() => server.closeIdleConnections(), CLOSE_LOOK_MS);
+      const limit = setTimeout(() => server.closeAllConnections(), CLOSE_MS);
       await promise;
+      clearInterval(look);
+      clearTimeout(limit);
     },
   };
 }

@@ -22,6 +22,8 @@ export interface EmbeddedPostgresOptions {
   readonly runAs: { readonly uid: number; readonly gid: number } | null;
   /** Of the superuser; must not change once the data directory is made. */
   readonly password: Secret;
+  /** Called whenever `pid` has changed, after the start. */
+  readonly onPidChange?: () => void;
   readonly log: Log;
 }
 
@@ -59,6 +61,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   let pid: number | undefined = await adoptOrStart(options, end.signal);
   const watched = watch(pid, options, end.signal, (now) => {
     pid = now;
+    options.onPidChange?.();
   });
   const detach = async (): Promise<void> => {
     end.abort();

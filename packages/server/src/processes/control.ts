@@ -33,10 +33,10 @@ const ANSWER_WAIT_MS = 2_000;
 const VERSION = (JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8')) as { version: string }).version;
 
 /** The control process: API, operations, reports of the host, the directory stream, and the metadata Postgres. */
-export async function startControl(context: ProcessContext): Promise<RunningProcess> {
+export async function startControl(context: ProcessContext, announce: () => void): Promise<RunningProcess> {
   if (context.config.databaseUrl) return await serve(context, undefined);
   const isAdopted = (await findPostmaster(context.installation.paths.metadata)) !== undefined;
-  const embedded = await startMetadataPostgres(context);
+  const embedded = await startMetadataPostgres(context, announce);
   try {
     return await serve(context, embedded);
   } catch (error) {
@@ -54,14 +54,15 @@ async function serve(context: ProcessContext, embedded: EmbeddedPostgres | undef
   await bootstrap({ metadata: metadata.db }, secrets.adminKey);
 
   const host = new HostClient({ socketPath: paths.hostSocket });
-  const directoryServer = new DirectoryServer(
-    {
+  const directoryServer = new DirectoryServer({
+    source: {
       epoch: () => getDirectoryEpoch(metadata.db),
       changes: (sinceSeq, signal) => directoryChanges(deps, sinceSeq, signal),
       find: async (endpointId) => (await findDirectoryEntry(metadata.db, endpointId)) ?? null,
     },
+    gateways: config.gatewayWorkers,
     log,
-  );
+  });
   const deps = createPlatformDeps({
     metadata: metadata.db,
     host,
@@ -111,7 +112,7 @@ async function serve(context: ProcessContext, embedded: EmbeddedPostgres | undef
   });
   const { port } = await api.listen();
   return {
-    ready: { apiPort: port, metadataPid: embedded?.pid ?? null },
+    ready: () => ({ apiPort: port, metadataPid: embedded?.pid ?? null }),
     end: async (mode) => {
       await api.close();
       stopping.abort();
@@ -124,7 +125,10 @@ async function serve(context: ProcessContext, embedded: EmbeddedPostgres | undef
   };
 }
 
-async function startMetadataPostgres({ installation, secrets, log }: ProcessContext): Promise<EmbeddedPostgres> {
+async function startMetadataPostgres(
+  { installation, secrets, log }: ProcessContext,
+  onPidChange: () => void,
+): Promise<EmbeddedPostgres> {
   const { isRoot, uidBase, runDir, paths } = installation;
   const runAs = isRoot ? { uid: uidBase, gid: uidBase } : null;
   const engines = createEngineStore({
@@ -139,6 +143,7 @@ async function startMetadataPostgres({ installation, secrets, log }: ProcessCont
     engine: await engines.get(DEFAULT_PG_VERSION),
     runAs,
     password: secrets.metadataPassword,
+    onPidChange,
     log,
   });
 }

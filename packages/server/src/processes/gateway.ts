@@ -57,7 +57,7 @@ export async function startGateway(context: ProcessContext, workerIndex: number)
     );
   }, CERTIFICATE_LOOK_MS);
   return {
-    ready: { pgPort: port },
+    ready: () => ({ pgPort: port }),
     end: async () => {
       clearInterval(refresh);
       await gateway.stop();

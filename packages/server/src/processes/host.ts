@@ -59,7 +59,7 @@ export async function startHost({ config, installation, secrets, log }: ProcessC
   });
   const server = await startHostServer({ host, socketPath: paths.hostSocket, log });
   return {
-    ready: {},
+    ready: () => ({}),
     end: async (mode) => {
       if (mode === 'stop') await host.stopAll();
       else await host.detach();

@@ -17,7 +17,8 @@ export type EndMode = 'stop' | 'detach';
 
 /** One of our processes, as its module starts it. */
 export interface RunningProcess {
-  readonly ready: Omit<Extract<ChildMessage, { kind: 'ready' }>, 'kind'>;
+  /** What the supervisor is told, now and whenever the process announces a change. */
+  ready(): Omit<Extract<ChildMessage, { kind: 'ready' }>, 'kind'>;
   end(mode: EndMode): Promise<void>;
 }
 

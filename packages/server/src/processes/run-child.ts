@@ -10,7 +10,7 @@ const END_MAX_MS = 50_000;
  * processes with it, but never the Postgres processes: those are detached from and found again by the next start.
  * SIGINT is left to the supervisor (a terminal sends it to all of us); SIGTERM to one process restarts it.
  */
-export async function runChild(log: Log, start: () => Promise<RunningProcess>): Promise<void> {
+export async function runChild(log: Log, start: (announce: () => void) => Promise<RunningProcess>): Promise<void> {
   const ending = Promise.withResolvers<EndMode>();
   process.on('message', (message: SupervisorMessage) => ending.resolve(message.mode));
   process.once('disconnect', () => ending.resolve('detach'));
@@ -20,13 +20,18 @@ export async function runChild(log: Log, start: () => Promise<RunningProcess>): 
   const send = (message: ChildMessage): void => {
     if (process.connected) process.send?.(message, undefined, {}, () => undefined);
   };
+  let running: RunningProcess | undefined;
+  const announce = (): void => {
+    if (running) send({ kind: 'ready', ...running.ready() });
+  };
   let exitCode = 0;
   try {
-    const running = await start();
-    send({ kind: 'ready', ...running.ready });
+    running = await start(announce);
+    announce();
     const mode = await ending.promise;
     log.info({ mode }, 'Ending');
-    await withDeadline('end the process', END_MAX_MS, () => running.end(mode));
+    const child = running;
+    await withDeadline('end the process', END_MAX_MS, () => child.end(mode));
   } catch (error) {
     log.error({ err: error }, 'The process failed');
     send({ kind: 'fatal', message: messageOf(error) });
