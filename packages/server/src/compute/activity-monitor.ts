@@ -58,6 +58,7 @@ export class ActivityMonitor {
   #sums: string | undefined;
   #fingerprint: string | undefined;
   #isSeen = false;
+  #isJustSeen = false;
 
   constructor(options: ActivityMonitorOptions) {
     this.#options = options;
@@ -91,9 +92,11 @@ export class ActivityMonitor {
 
   /**
    * A last look at roles and databases before an ordered stop, which may come sooner than the next poll: a role that is
-   * not known could not wake the compute again. Bounded; the stop does not depend on it.
+   * not known could not wake the compute again. Bounded; the stop does not depend on it. A stop that a poll itself has
+   * led to is not held up: it must come before a session that was idle just now begins to work.
    */
   async lookOnce(): Promise<void> {
+    if (this.#isJustSeen) return;
     clearTimeout(this.#timer);
     try {
       await withDeadline('look at the catalog', LAST_LOOK_MS, async () => {
@@ -121,7 +124,9 @@ export class ActivityMonitor {
       await withDeadline('watch the compute', POLL_DEADLINE_MS, async () => await this.#poll());
       if (this.#isClosed) return;
       this.#isSeen = true;
+      this.#isJustSeen = true;
       this.#options.onPoll();
+      this.#isJustSeen = false;
       this.#schedule(POLL_MS);
     } catch {
       // The compute stops, has crashed, or has no connection left: the process' end is seen elsewhere.

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { Client, type ClientConfig } from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -5,6 +7,7 @@ import type { EndpointReport, EndpointSpec } from './host.ts';
 import type { LocalHost } from './local-host.ts';
 import {
   addEndpoint,
+  connectAdmin,
   connectSocket,
   connectTenant,
   ROLE_PASSWORD,
@@ -35,8 +38,11 @@ async function reportOf({ endpointId }: EndpointSpec): Promise<EndpointReport> {
   throw new Error('no report');
 }
 
-async function begin(name: string): Promise<{ spec: EndpointSpec; client: Client }> {
-  const spec = await addEndpoint(host, name, { suspendTimeoutSeconds: TIMEOUT_SECONDS });
+async function begin(
+  name: string,
+  pgSettings: EndpointSpec['pgSettings'] = {},
+): Promise<{ spec: EndpointSpec; client: Client }> {
+  const spec = await addEndpoint(host, name, { suspendTimeoutSeconds: TIMEOUT_SECONDS, pgSettings });
   return { spec, client: await connectTenant(host, spec) };
 }
 
@@ -129,6 +135,46 @@ describe('activity', () => {
     expect(await staysActive(spec, 5)).toBeGreaterThanOrEqual(5);
     await receiver.end();
     expect(await staysActive(spec, 8)).toBeLessThan(5);
+  });
+
+  test("a subscription's worker keeps it awake", async () => {
+    const { spec, client } = await begin('subscription');
+    const admin = await connectAdmin(bed, host, spec);
+    await admin.query('GRANT pg_create_subscription TO neondb_owner; GRANT CREATE ON DATABASE neondb TO neondb_owner');
+    await admin.end();
+    // A publisher that takes the connection and says nothing.
+    const sockets = new Set<Socket>();
+    const publisher = createServer((socket) => void sockets.add(socket.on('error', () => undefined)));
+    await once(publisher.listen(0, '127.0.0.1'), 'listening');
+    const { port } = publisher.address() as AddressInfo;
+    const connection = `host=127.0.0.1 port=${port} dbname=x user=x password=x`;
+    await client.query(`CREATE SUBSCRIPTION s CONNECTION '${connection}' PUBLICATION p WITH (connect = false)`);
+    await client.query('ALTER SUBSCRIPTION s ENABLE');
+    await waitFor('the worker', 10_000, () => sockets.size > 0);
+    await client.query('ALTER SUBSCRIPTION s DISABLE');
+    await client.end();
+    expect(await staysActive(spec, 5)).toBeGreaterThanOrEqual(5);
+    for (const socket of sockets) socket.destroy();
+    publisher.close();
+    expect(await staysActive(spec, 8)).toBeLessThan(5);
+  });
+
+  test('an autovacuum worker keeps it awake', async () => {
+    const { spec, client } = await begin('autovacuum', {
+      autovacuum_naptime: '1s',
+      autovacuum_vacuum_cost_delay: '100ms',
+      autovacuum_vacuum_cost_limit: '1',
+    });
+    await client.query('CREATE TABLE t AS SELECT generate_series(1, 20000) AS n');
+    await client.query('DELETE FROM t WHERE n % 2 = 0');
+    await client.end();
+    const looking = await connectTenant(host, spec);
+    await waitFor('the worker', 20_000, async () => {
+      const { rows } = await looking.query(`SELECT 1 FROM pg_stat_activity WHERE query LIKE 'autovacuum: %public.t%'`);
+      return rows.length > 0;
+    });
+    await looking.end();
+    expect(await staysActive(spec, 5)).toBeGreaterThanOrEqual(5);
   });
 
   test('a role that SQL made is seen, however soon the suspend is ordered', async () => {
