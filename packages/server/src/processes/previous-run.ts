@@ -8,10 +8,36 @@ import type { ProcessesFile } from './protocol.ts';
 const GOES_BY_ITSELF_MAX_MS = 10_000;
 const POLL_MS = 50;
 
-/** The processes file of the last run, or undefined at a first start. */
+/**
+ * The processes file of the last run, or undefined at a first start.
+ * @throws PlatformError CONFLICT if it is damaged: nobody knows then what still runs
+ */
 export async function readProcessesFile(path: string): Promise<ProcessesFile | undefined> {
   const text = await readFileIfExists(path);
-  return text ? (JSON.parse(text) as ProcessesFile) : undefined;
+  if (!text) return undefined;
+  const file = parse(text);
+  if (!isProcessesFile(file)) {
+    throw new PlatformError(
+      'CONFLICT',
+      `Cannot read ${path}: it is damaged. Delete it if no Tenantry process runs on this data directory`,
+    );
+  }
+  return file;
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function isProcessesFile(value: unknown): value is ProcessesFile {
+  if (typeof value !== 'object' || value === null) return false;
+  const { supervisor, gateways, startTimes } = value as Partial<Record<keyof ProcessesFile, unknown>>;
+  const isTimes = typeof startTimes === 'object' && startTimes !== null;
+  return typeof supervisor === 'number' && Array.isArray(gateways) && isTimes;
 }
 
 /** Is this pid the very process that the file speaks of? */
