@@ -1,8 +1,12 @@
-import { closeSync, copyFileSync, openSync, readSync, statSync, truncateSync } from 'node:fs';
+import { closeSync, copyFileSync, openSync, readSync, rmSync, statSync, truncateSync } from 'node:fs';
+import { join } from 'node:path';
 
 const LOG_BYTES_MAX = 4 * 1024 ** 2;
 const TAIL_BYTES = 8192;
 const REASON_LENGTH_MAX = 300;
+
+/** Where the Postgres of an endpoint writes. */
+export const computeLogPath = (logsDir: string, endpointId: string): string => join(logsDir, `${endpointId}.log`);
 
 /** Size of a log in bytes; 0 if there is none. */
 export function logSize(path: string): number {
@@ -14,6 +18,10 @@ export function boundLog(path: string): void {
   if (logSize(path) < LOG_BYTES_MAX) return;
   copyFileSync(path, `${path}.1`);
   truncateSync(path, 0);
+}
+
+export function removeLog(path: string): void {
+  for (const name of [path, `${path}.1`]) rmSync(name, { force: true });
 }
 
 /** Why a start failed, for people, from what Postgres wrote behind `start`: its last fatal line, without paths. */

@@ -1,8 +1,7 @@
-import { join } from 'node:path';
 import { ActivityMonitor } from '../compute/activity-monitor.ts';
 import { applyCatalogChange, findVerifier, readCatalog } from '../compute/catalog.ts';
 import { connectCompute, type ComputeConnection } from '../compute/connection.ts';
-import { boundLog } from '../compute/postgres-log.ts';
+import { boundLog, computeLogPath } from '../compute/postgres-log.ts';
 import { adoptPostgres, spawnPostgres, type PostgresProcess, type ProcessEnd } from '../compute/postgres-process.ts';
 import type { ProcessIdentity } from '../compute/process-table.ts';
 import { makeRunDirectory, writeConfigFile, type RunDirectory } from '../compute/run-directory.ts';
@@ -386,7 +385,7 @@ export class ComputeRunner {
   }
 
   get #logPath(): string {
-    return join(this.#options.computeLogsDir, `${this.#record.endpointId}.log`);
+    return computeLogPath(this.#options.computeLogsDir, this.#record.endpointId);
   }
 
   #logError(error: unknown, message: string): void {

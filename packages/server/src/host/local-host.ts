@@ -3,6 +3,7 @@ import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import type { EndpointId, ProjectId } from '@tenantry/contract/ids.ts';
 import { openCgroups, type CgroupTree } from '../compute/cgroup.ts';
+import { computeLogPath, removeLog } from '../compute/postgres-log.ts';
 import { ProcessWatcher } from '../compute/process-watcher.ts';
 import { checkPgSettings } from '../compute/settings.ts';
 import type { EngineStore } from '../engines/engine.ts';
@@ -191,6 +192,7 @@ class LocalHostProcess implements LocalHost {
     if (!endpoint) return;
     await endpoint.remove();
     await this.#removed.add(endpoint.report);
+    removeLog(computeLogPath(this.#deps.computeLogsDir, endpointId));
     this.#loaded.delete(endpointId);
   }
 
