@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Client } from 'pg';
@@ -40,6 +40,18 @@ test('it is made once, kept over a stop, and left running by detach for the next
   expect(third.pid).toBe(second.pid);
   expect(await query(third, 'select value from kept')).toBe(42);
 });
+
+test('one that has lost its socket, as when its run directory was removed, is started anew', async () => {
+  await using installation = await testInstallation();
+  const { dataDir, runDir } = installation.options;
+  const first = await installation.start();
+  await first.detach();
+  await rm(join(runDir, 'metadata'), { recursive: true });
+  const second = await installation.start();
+  expect(second.pid).not.toBe(first.pid);
+  expect(first.pid && isPostmaster(first.pid, dataDir)).toBe(false);
+  expect(await query(second, 'select 1 as value')).toBe(1);
+}, 30_000);
 
 test('a kill -9 of the process that started it does not reach it; the next start adopts it with its sessions', async () => {
   await using installation = await testInstallation();

@@ -38,6 +38,7 @@ export interface EmbeddedPostgres {
   detach(): Promise<void>;
 }
 
+const SOCKET_NAME = '.s.PGSQL.5432';
 /** Recovery after a crash may take this long; progress is logged meanwhile. */
 const READY_TIMEOUT_MS = 300_000;
 const READY_POLL_MS = 10;
@@ -108,11 +109,17 @@ async function prepare(options: EmbeddedPostgresOptions): Promise<void> {
 }
 
 async function adoptOrStart(options: EmbeddedPostgresOptions, signal: AbortSignal): Promise<number> {
-  const { dataDir, log } = options;
+  const { dataDir, runDir, log } = options;
   for (let attempt = 1; ; attempt += 1) {
     try {
       const pid = await findPostmaster(dataDir);
       if (pid === undefined) return await startPostmaster(options, signal);
+      if (!(await exists(join(runDir, 'metadata', SOCKET_NAME)))) {
+        // Its run directory was removed under it, and it makes the socket only once.
+        log.warn({ pid }, 'metadata database has lost its socket, starting it anew');
+        await stopPostmaster(options);
+        return await startPostmaster(options, signal);
+      }
       log.info({ pid }, 'metadata database adopted');
       await waitUntilReady(pid, options, signal);
       return pid;
