@@ -2,7 +2,7 @@ import { createHash, randomInt } from 'node:crypto';
 import { chmod, mkdir, realpath, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { readFileIfExists, writeFileAtomic } from '../kernel/atomic-file.ts';
-import { PlatformError } from '../kernel/errors.ts';
+import { messageOf, PlatformError } from '../kernel/errors.ts';
 
 /** One data directory and the places that belong to it. */
 export interface Installation {
@@ -103,8 +103,14 @@ export async function makeDirectories({ isRoot, dataDir, runDir }: Installation)
 }
 
 async function makeDirectory(path: string, mode: number): Promise<void> {
-  const made = await mkdir(path, { recursive: true, mode });
-  if (made) await chmod(path, mode);
+  try {
+    const made = await mkdir(path, { recursive: true, mode });
+    if (made) await chmod(path, mode);
+  } catch (error) {
+    throw new PlatformError('INVALID_REQUEST', `Cannot make the directory ${path}: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
 }
 
 async function canOthersWalkTo(path: string): Promise<boolean> {

@@ -3,8 +3,12 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Installation } from '../config/installation.ts';
+import { sleep } from '../kernel/wait.ts';
 
 const run = promisify(execFile);
+
+const UNMOUNT_MAX_MS = 3_000;
+const UNMOUNT_PAUSE_MS = 50;
 
 async function isMounted(path: string): Promise<boolean> {
   const mounts = await readFile('/proc/self/mountinfo', 'utf8');
@@ -18,7 +22,16 @@ export async function bindDataDirectory({ needsBindMount, dataDir, reachableData
   await run('mount', ['--bind', dataDir, reachableDataDir]);
 }
 
+/**
+ * Takes the bind mount away. A process that just ended may hold it for a moment; what holds it longer is left with a
+ * mount that nobody sees any more and that goes with its last user.
+ */
 export async function unbindDataDirectory({ needsBindMount, runDir }: Installation): Promise<void> {
+  if (!needsBindMount) return;
   const path = join(runDir, 'data');
-  if (needsBindMount && (await isMounted(path))) await run('umount', [path]);
+  const deadline = performance.now() + UNMOUNT_MAX_MS;
+  while (await isMounted(path)) {
+    const options = performance.now() > deadline ? ['--lazy'] : [];
+    await run('umount', [...options, path]).catch(() => sleep(UNMOUNT_PAUSE_MS));
+  }
 }

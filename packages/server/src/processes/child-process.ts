@@ -19,6 +19,7 @@ interface ManagedProcessOptions {
 type ReadyMessage = Extract<ChildMessage, { kind: 'ready' }>;
 
 const KILL_AFTER_MS = 60_000;
+const TERMINATED_ALONE_MS = 200;
 /** A process that ran this long before it ended starts its back-off from the beginning. */
 const STABLE_AFTER_MS = 10_000;
 
@@ -67,6 +68,10 @@ export class ManagedProcess {
     await withDeadline(`restart the ${this.#options.name} process`, KILL_AFTER_MS, () => this.#nextReady.promise);
   }
 
+  async #endAlone(child: ChildProcess): Promise<void> {
+    if (!this.#isEnding && this.#child === child) await this.#endChild('detach');
+  }
+
   async #endChild(mode: EndMode): Promise<void> {
     const child = this.#child;
     if (!child) return;
@@ -89,6 +94,11 @@ export class ManagedProcess {
     child.on('message', (message: ChildMessage) => {
       if (message.kind === 'fatal') {
         fatal = message.message;
+        return;
+      }
+      if (message.kind === 'terminated') {
+        // If the supervisor was sent the same signal, its order comes first.
+        setTimeout(() => void this.#endAlone(child), TERMINATED_ALONE_MS);
         return;
       }
       this.#ready = message;

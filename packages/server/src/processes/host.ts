@@ -1,4 +1,6 @@
+import { createHmac } from 'node:crypto';
 import { join } from 'node:path';
+import type { Secrets } from '../config/secrets.ts';
 import { DEFAULT_PG_VERSION } from '../engines/engine.ts';
 import { createEngineStore } from '../engines/engine-store.ts';
 import { startHostServer } from '../host/host-server.ts';
@@ -19,6 +21,13 @@ export const LOCAL_HOST_ID = 'local';
  */
 const ADMIN_VERIFIER_ITERATIONS = 1;
 
+/** The same at every start: templates hold it, and are made anew when it changes. Its salt is made of the password. */
+function adminVerifier({ computeAdminPassword }: Secrets): Secret {
+  const password = computeAdminPassword.reveal();
+  const salt = createHmac('sha256', password).update('salt of cloud_admin').digest().subarray(0, 16);
+  return new Secret(makeVerifier(password, ADMIN_VERIFIER_ITERATIONS, salt));
+}
+
 /** The host process: this machine's engines, volumes and computes, served on a unix socket. */
 export async function startHost({ config, installation, secrets, log }: ProcessContext): Promise<RunningProcess> {
   const { isRoot, uidBase, runDir, paths } = installation;
@@ -34,7 +43,7 @@ export async function startHost({ config, installation, secrets, log }: ProcessC
     setting: config.storage,
     isRoot,
     engineRunAs,
-    adminVerifier: new Secret(makeVerifier(secrets.computeAdminPassword.reveal(), ADMIN_VERIFIER_ITERATIONS)),
+    adminVerifier: adminVerifier(secrets),
     log,
   });
   await volumes.recover();

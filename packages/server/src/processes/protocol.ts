@@ -6,6 +6,8 @@ export type ChildMessage =
       readonly apiPort?: number;
       readonly metadataPid?: number | null;
     }
+  /** Somebody sent the process SIGTERM; it goes on until it is told how to end. */
+  | { readonly kind: 'terminated' }
   /** A start-up failure for people; the process exits next. */
   | { readonly kind: 'fatal'; readonly message: string };
 

@@ -8,18 +8,19 @@ const END_MAX_MS = 50_000;
 /**
  * The life of one of our processes: start, say "ready", run until told to end. A supervisor that dies takes its
  * processes with it, but never the Postgres processes: those are detached from and found again by the next start.
- * SIGINT is left to the supervisor (a terminal sends it to all of us); SIGTERM to one process restarts it.
+ * SIGINT is left to the supervisor (a terminal sends it to all of us). So is SIGTERM, which a service manager sends to
+ * all of us too: the supervisor decides whether it ends everything or this process alone.
  */
 export async function runChild(log: Log, start: (announce: () => void) => Promise<RunningProcess>): Promise<void> {
   const ending = Promise.withResolvers<EndMode>();
   process.on('message', (message: SupervisorMessage) => ending.resolve(message.mode));
   process.once('disconnect', () => ending.resolve('detach'));
   process.on('SIGINT', () => undefined);
-  process.once('SIGTERM', () => ending.resolve('detach'));
 
   const send = (message: ChildMessage): void => {
     if (process.connected) process.send?.(message, undefined, {}, () => undefined);
   };
+  process.on('SIGTERM', () => (process.connected ? send({ kind: 'terminated' }) : ending.resolve('detach')));
   let running: RunningProcess | undefined;
   const announce = (): void => {
     if (running) send({ kind: 'ready', ...running.ready() });

@@ -46,6 +46,7 @@ export class Supervisor {
   #parts: Parts | undefined;
   #ports = { apiPort: 0, pgPort: 0, httpsPort: 0 };
   #writes: Promise<void> = Promise.resolve();
+  #restarts: Promise<void> = Promise.resolve();
   #renewal: NodeJS.Timeout | undefined;
 
   private constructor(config: Config, installation: Installation) {
@@ -123,12 +124,27 @@ export class Supervisor {
     await rm(this.#installation.runDir, { recursive: true, force: true });
   }
 
-  /** Starts every process anew from the code on disk, one after another, under running computes. */
+  /**
+   * Starts every process anew from the code on disk, one after another, under running computes. A second call waits for
+   * the first. Never rejects: a process that does not come back is tried again by its own back-off, and the log tells.
+   */
   async restartProcesses(): Promise<void> {
+    this.#restarts = this.#restarts.then(() => this.#restartEach());
+    await this.#restarts;
+  }
+
+  async #restartEach(): Promise<void> {
     const parts = this.#parts;
     if (!parts) return;
     this.#log.info('Starting all processes anew');
-    for (const part of [parts.host, parts.control, ...parts.gateways]) await part.restart();
+    for (const part of [parts.host, parts.control, ...parts.gateways]) {
+      if (!this.#parts) return;
+      try {
+        await part.restart();
+      } catch (error) {
+        this.#log.error({ err: error }, 'A process did not come back in time');
+      }
+    }
   }
 
   #renewCertificates(): void {

@@ -3,6 +3,8 @@ import { LoginLimits } from './login-limits.ts';
 import { LoginPermits } from './login-permits.ts';
 import { FailureBreaker, TokenBuckets } from './rate-limits.ts';
 
+const login = (endpointId: string, address: string, user = 'app') => ({ endpointId, user, address });
+
 test('a bucket gives its burst at once and then its rate', () => {
   const buckets = new TokenBuckets({ perSecond: 10, burst: 3 });
   const take = (at: number): boolean => buckets.take('k', at);
@@ -33,16 +35,17 @@ test('failures block only when they come close together', () => {
 test('logins: 1,000 in a second pass, 10 wrong passwords block one address at one endpoint', () => {
   let now = 0;
   const limits = new LoginLimits(() => now);
-  for (let i = 0; i < 1000; i++) expect(limits.refusalOf('ep-a', '10.0.0.1')).toBeUndefined();
-  for (let i = 0; i < 500; i++) limits.refusalOf('ep-a', '10.0.0.1');
-  expect(limits.refusalOf('ep-a', '10.0.0.1')).toMatchObject({ sqlstate: '53300' });
+  for (let i = 0; i < 1000; i++) expect(limits.refusalOf(login('ep-a', '10.0.0.1'))).toBeUndefined();
+  for (let i = 0; i < 500; i++) limits.refusalOf(login('ep-a', '10.0.0.1'));
+  expect(limits.refusalOf(login('ep-a', '10.0.0.1'))).toMatchObject({ sqlstate: '53300' });
   now = 1_000;
-  for (let i = 0; i < 10; i++) limits.recordFailure('ep-a', '10.0.0.1');
-  expect(limits.refusalOf('ep-a', '10.0.0.1')?.message).toMatch(/rate limit/);
-  expect(limits.refusalOf('ep-a', '10.0.0.2')).toBeUndefined();
-  expect(limits.refusalOf('ep-b', '10.0.0.1')).toBeUndefined();
+  for (let i = 0; i < 10; i++) limits.recordFailure(login('ep-a', '10.0.0.1'));
+  expect(limits.refusalOf(login('ep-a', '10.0.0.1'))?.message).toMatch(/rate limit/);
+  expect(limits.refusalOf(login('ep-a', '10.0.0.2'))).toBeUndefined();
+  expect(limits.refusalOf(login('ep-a', '10.0.0.1', 'other'))).toBeUndefined();
+  expect(limits.refusalOf(login('ep-b', '10.0.0.1'))).toBeUndefined();
   now = 121_001;
-  expect(limits.refusalOf('ep-a', '10.0.0.1')).toBeUndefined();
+  expect(limits.refusalOf(login('ep-a', '10.0.0.1'))).toBeUndefined();
 });
 
 test('permits are handed over in order, and who gave up waiting gets none', async () => {

@@ -5,8 +5,15 @@ import { FailureBreaker, TokenBuckets } from './rate-limits.ts';
 /** Connects per endpoint: admits a thousand clients in one second, and 600 a second for good. */
 const ATTEMPTS = { perSecond: 600, burst: 1500 } as const;
 
-/** Wrong passwords per endpoint and address. */
+/** Wrong passwords per endpoint, role and address: one program with an old password must not shut out the others. */
 const FAILURES = { failuresMax: 10, windowMs: 150_000, blockMs: 120_000 } as const;
+
+/** Who tries to log in where. */
+export interface LoginAttempt {
+  readonly endpointId: string;
+  readonly user: string;
+  readonly address: string;
+}
 
 /** Limits on logins, per worker process. `now` is a clock that never goes back, in milliseconds. */
 export class LoginLimits {
@@ -19,14 +26,15 @@ export class LoginLimits {
   }
 
   /** Counts an attempt; gives the error if it is one too many. */
-  refusalOf(endpointId: string, address: string): GatewayError | undefined {
-    if (this.#failures.isBlocked(failureKey(endpointId, address), this.#now())) return blockedAfterFailures();
-    return this.#attempts.take(endpointId, this.#now()) ? undefined : tooManyAttempts();
+  refusalOf(login: LoginAttempt): GatewayError | undefined {
+    if (this.#failures.isBlocked(failureKey(login), this.#now())) return blockedAfterFailures();
+    return this.#attempts.take(login.endpointId, this.#now()) ? undefined : tooManyAttempts();
   }
 
-  recordFailure(endpointId: string, address: string): void {
-    this.#failures.recordFailure(failureKey(endpointId, address), this.#now());
+  recordFailure(login: LoginAttempt): void {
+    this.#failures.recordFailure(failureKey(login), this.#now());
   }
 }
 
-const failureKey = (endpointId: string, address: string): string => `${endpointId} ${addressKey(address)}`;
+const failureKey = ({ endpointId, user, address }: LoginAttempt): string =>
+  `${endpointId} ${addressKey(address)} ${user}`;

@@ -23,7 +23,7 @@ import {
   protectedRole,
   wrongPassword,
 } from '../error-response.ts';
-import type { LoginLimits } from '../limits/login-limits.ts';
+import type { LoginAttempt, LoginLimits } from '../limits/login-limits.ts';
 import { DisconnectedError } from './message-channel.ts';
 import type { DirectoryEntry, EndpointDirectory } from '../ports.ts';
 import type { RoleVerifiers } from './role-verifiers.ts';
@@ -69,13 +69,14 @@ export async function authenticate(
   const named = resolveEndpoint(client.serverName, option, parts.domain);
   const { endpointId, password } =
     named === undefined ? await askForEndpoint(client) : { endpointId: named, password: undefined };
-  const entry = await openEndpoint(endpointId, address, parts);
+  const attempt = { endpointId, user, address };
+  const entry = await openEndpoint(attempt, parts);
   if (PROTECTED_ROLES.has(user)) throw protectedRole();
   const verifier = await parts.verifiers.find(entry, user);
   const proof =
     password === undefined ? await exchangeScram(client, verifier) : await checkPassword(password, verifier);
   if (!proof) {
-    parts.limits.recordFailure(endpointId, address);
+    parts.limits.recordFailure(attempt);
     void parts.verifiers.refresh(entry, user);
     throw wrongPassword(user);
   }
@@ -96,8 +97,9 @@ async function askForEndpoint(client: ClientStartup): Promise<{ endpointId: stri
   return { endpointId: toEndpointId(found.endpoint), password: found.password };
 }
 
-async function openEndpoint(endpointId: string, address: string, parts: AuthenticationParts): Promise<DirectoryEntry> {
-  const refusal = parts.limits.refusalOf(endpointId, address);
+async function openEndpoint(attempt: LoginAttempt, parts: AuthenticationParts): Promise<DirectoryEntry> {
+  const { endpointId, address } = attempt;
+  const refusal = parts.limits.refusalOf(attempt);
   if (refusal !== undefined) throw refusal;
   const entry = await parts.directory.find(endpointId);
   if (!entry) throw endpointUnknown();
