@@ -12,6 +12,8 @@ interface ManagedProcessOptions {
   readonly log: Log;
   /** Takes the process's log lines. */
   readonly logTo: (chunk: Buffer) => void;
+  /** Given: a very first start that fails is tried again, and this is told why. Else it makes `start` reject. */
+  readonly onFailedStart?: ((message: string) => void) | undefined;
   /** The process set changed: a pid came or went. */
   readonly onChange: () => void;
 }
@@ -85,7 +87,7 @@ export class ManagedProcess {
   }
 
   #spawn(): void {
-    const { name, modulePath, args, env, log, logTo, onChange } = this.#options;
+    const { name, modulePath, args, env, log, logTo, onFailedStart, onChange } = this.#options;
     const startedAtMs = performance.now();
     const child = fork(modulePath, [...args], { env, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
     this.#child = child;
@@ -112,10 +114,12 @@ export class ManagedProcess {
       onChange();
       if (this.#isEnding) return;
       if (!this.#isEverReady) {
-        this.#nextReady.reject(
-          new Error(fatal ?? `The ${name} process ended at its start (${signal ?? code}); its log says why`),
-        );
-        return;
+        const message = fatal ?? `The ${name} process ended at its start (${signal ?? code}); its log says why`;
+        if (!onFailedStart) {
+          this.#nextReady.reject(new Error(message));
+          return;
+        }
+        onFailedStart(message);
       }
       this.#failures = performance.now() - startedAtMs > STABLE_AFTER_MS ? 0 : this.#failures + 1;
       const pauseMs = this.#failures === 0 ? 0 : backoffMs(this.#failures, { firstMs: 20, maxMs: 5_000 });

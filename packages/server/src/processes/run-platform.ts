@@ -14,8 +14,16 @@ export async function runPlatform(config: Config, { json }: { readonly json: boo
   const supervisor = await Supervisor.open(config);
   process.on('SIGHUP', () => void supervisor.restartProcesses());
 
+  let trouble = '';
+  const onTrouble = (message: string): void => {
+    if (message === trouble) return;
+    trouble = message;
+    process.stderr.write(
+      `The API does not start: ${message}\nKnown endpoints are served meanwhile. Trying again ...\n`,
+    );
+  };
   const isStoppedEarly = await Promise.race([
-    supervisor.start().then((platform) => {
+    supervisor.start(onTrouble).then((platform) => {
       process.stdout.write(json ? `${readyLine(config, platform)}\n` : banner(config, platform));
       return false;
     }),

@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findProcess } from '../compute/process-table.ts';
 import type { Config } from '../config/config.ts';
@@ -65,8 +65,12 @@ export class Supervisor {
     return new Supervisor(config, installation);
   }
 
-  /** Starts everything; resolves when all parts serve. What did start is ended again if one part cannot. */
-  async start(): Promise<RunningPlatform> {
+  /**
+   * Starts everything; resolves when all parts serve. What did start is ended again if one part cannot; but an
+   * installation that has served before does so without control, which is tried until it starts.
+   * @param onTrouble told why control did not start
+   */
+  async start(onTrouble: (message: string) => void): Promise<RunningPlatform> {
     const { paths } = this.#installation;
     const { listenAddress, apiPort, pgPort, isPgPortFixed, httpsPort, domain } = this.#config;
     const secrets = await ensureSecrets(paths.secrets, this.#config.adminKey);
@@ -78,20 +82,22 @@ export class Supervisor {
     };
 
     const env = childEnvironment(this.#config, this.#ports, secrets.adminKey);
-    const manage = (name: string, ...args: string[]): ManagedProcess =>
+    const hasServed = (await readdir(paths.gateway)).length > 0;
+    const manage = (name: string, args: readonly string[] = [], onFailedStart?: (message: string) => void) =>
       new ManagedProcess({
         name,
         modulePath: MAIN,
         args: [name, ...args],
+        onFailedStart,
         env,
         log: this.#log,
         logTo: (chunk) => (this.#logFile ? this.#logFile.write(chunk) : process.stderr.write(chunk)),
         onChange: () => this.#writeProcessesFile(),
       });
     this.#parts = {
-      control: manage('control'),
+      control: manage('control', [], hasServed ? onTrouble : undefined),
       host: manage('host'),
-      gateways: Array.from({ length: this.#config.gatewayWorkers }, (_, index) => manage('gateway', String(index))),
+      gateways: Array.from({ length: this.#config.gatewayWorkers }, (_, index) => manage('gateway', [String(index)])),
     };
     try {
       await Promise.all([this.#parts.control, this.#parts.host, ...this.#parts.gateways].map((part) => part.start()));
