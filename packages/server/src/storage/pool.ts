@@ -23,6 +23,9 @@ export const POOL_MIN_BYTES = 320 * MIB;
 /** A pool that could grow by less is left as it is. */
 const GROW_MIN_BYTES = 64 * MIB;
 
+/** What tenants write there is data: a library made of a table's file must not be loaded. */
+const SAFE_OPTIONS = ['noexec', 'nosuid', 'nodev'];
+
 const poolPaths = (hostDir: string): { path: string; imagePath: string } => ({
   path: join(hostDir, 'pool'),
   imagePath: join(hostDir, 'pool.img'),
@@ -70,13 +73,16 @@ export async function openPool(hostDir: string, log: Log): Promise<Pool> {
   const filesystem = await findPool(hostDir);
   if (!filesystem) throw new Error(`Cannot open the pool: there is no ${imagePath}`);
   await mkdir(path, { recursive: true, mode: 0o711 });
-  if (!(await isMountPoint(path))) {
+  const mountOptions = await findMountOptions(path);
+  if (!mountOptions) {
     const device = await findLoopDevice(imagePath);
-    const options = filesystem === 'btrfs' ? 'noatime,discard=async' : 'noatime,discard';
+    const options = [...SAFE_OPTIONS, 'noatime', filesystem === 'btrfs' ? 'discard=async' : 'discard'].join(',');
     // A loop device that a crash left attached is used again: two on one image would destroy it.
     if (device) await runSystemTool('mount', '-t', filesystem, '-o', options, device, path);
     else await runSystemTool('mount', '-t', filesystem, '-o', `loop,${options}`, imagePath, path);
     log.info({ path, filesystem }, 'storage pool mounted');
+  } else if (!SAFE_OPTIONS.every((option) => mountOptions.includes(option))) {
+    await runSystemTool('mount', '-o', ['remount', 'noatime', ...SAFE_OPTIONS].join(','), path);
   }
   await bypassPageCache(imagePath, log);
   const pool = { filesystem, path, imagePath };
@@ -149,11 +155,15 @@ export async function growPool(hostDir: string, { filesystem, path, imagePath }:
   log.info({ path, fromBytes: size, toBytes: Math.max(wanted, size) }, 'storage pool grown');
 }
 
-async function isMountPoint(path: string): Promise<boolean> {
+const isMountPoint = async (path: string): Promise<boolean> => (await findMountOptions(path)) !== undefined;
+
+/** The options of the newest mount at `path`; undefined if none is. */
+async function findMountOptions(path: string): Promise<readonly string[] | undefined> {
   const mounts = await readFile('/proc/self/mountinfo', 'utf8');
-  // The fifth word is the mount point, with blanks as \040.
+  // The fifth word is the mount point, with blanks as \040; the sixth are the options.
   const escaped = path.replace(/[ \t\n\\]/g, (c) => `\\${c.charCodeAt(0).toString(8).padStart(3, '0')}`);
-  return mounts.split('\n').some((line) => line.split(' ')[4] === escaped);
+  const words = mounts.split('\n').map((line) => line.split(' '));
+  return words.findLast((line) => line[4] === escaped)?.[5]?.split(',');
 }
 
 /** By device and inode of the image, not by its path: one image may be reached by several. */

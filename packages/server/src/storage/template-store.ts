@@ -1,11 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { chmod, lchown, mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, lchown, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createBuildUser, type BuildUser } from '../engines/build-user.ts';
 import type { Engine } from '../engines/engine.ts';
 import { syncTree } from '../engines/sync-tree.ts';
 import { readFileIfExists, syncDirectory, writeFileAtomic } from '../kernel/atomic-file.ts';
-import { codeOf } from '../kernel/errors.ts';
+import { codeOf, messageOf } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import type { Secret } from '../kernel/secret.ts';
 import { dataPathOf, type StorageBackend } from './backends/backend.ts';
@@ -41,22 +41,44 @@ export interface TemplateStoreOptions {
 }
 
 export interface TemplateStore {
-  /** The template of an engine, made on first use; concurrent first uses share one making. */
+  /**
+   * The template of an engine, made on first use; concurrent first uses share one making. Older ones of its Postgres
+   * version are then removed: no clone needs its template.
+   */
   get(engine: Engine): Promise<Template>;
 }
 
 export function createTemplateStore(options: TemplateStoreOptions): TemplateStore {
   const pending = new Map<string, Promise<Template>>();
+  const templatesDir = join(options.backend.root, 'templates');
 
   async function ensure(engine: Engine, path: string): Promise<Template> {
     const template = { treePath: join(path, 'tree'), packedWalPath: join(path, 'wal') };
     if ((await readFileIfExists(join(path, 'template.json'))) === undefined) await makeTemplate(engine, path, options);
+    await removeOlder(engine);
     return template;
+  }
+
+  /** By way of staging, so that a crash leaves none that looks whole. One that was asked for here may be in use. */
+  async function removeOlder({ pgVersion }: Engine): Promise<void> {
+    const { backend, stagingDir, log } = options;
+    for (const name of await readdir(templatesDir)) {
+      const path = join(templatesDir, name);
+      if (Number.parseInt(name, 10) !== pgVersion || pending.has(path)) continue;
+      const staged = join(stagingDir, `template.${randomBytes(4).toString('hex')}`);
+      try {
+        await rename(path, staged);
+        await backend.removeTree(staged);
+        log.info({ name }, 'older template removed');
+      } catch (error) {
+        log.warn({ name, reason: messageOf(error) }, 'cannot remove an older template');
+      }
+    }
   }
 
   return {
     async get(engine) {
-      const path = join(options.backend.root, 'templates', templateName(engine, options.adminVerifier.reveal()));
+      const path = join(templatesDir, templateName(engine, options.adminVerifier.reveal()));
       const making = pending.get(path) ?? ensure(engine, path);
       pending.set(path, making);
       try {

@@ -336,6 +336,31 @@ describe.each(cases.filter(({ canRun }) => canRun))('volumes on $name', ({ setti
   });
 });
 
+describe('templates that nothing needs any more', () => {
+  it.each((isRoot && has('mkfs.btrfs') ? ['btrfs', 'copy'] : ['copy']) as StorageSetting[])(
+    'go once the one that replaces them is there (%s)',
+    async (setting) => {
+      const hostDir = join(base, `host-older-${setting}`);
+      const root = setting === 'btrfs' ? join(hostDir, 'pool') : hostDir;
+      const volume = await (
+        await openStore(hostDir, setting)
+      ).create({ volumeId: 'br-old', engine, owner: ownerOf(1) });
+      const [first] = await readdir(join(root, 'templates'));
+      await mkdir(join(root, 'templates/16.1-npm-1-00000000'));
+      const adminVerifier = new Secret(makeVerifier(adminPassword));
+      const again = await createVolumeStore({ hostDir, setting, isRoot, engineRunAs: builder, adminVerifier, log });
+      await again.prepare(engine);
+      const names = await readdir(join(root, 'templates'));
+      expect(names).toHaveLength(2);
+      expect(names).toContain('16.1-npm-1-00000000');
+      expect(names).not.toContain(first);
+      expect(await readdir(join(root, 'staging'))).toEqual([]);
+      await withPostgres(volume, refuseAttacks);
+      expect(await closeStorage(hostDir)).toBe(true);
+    },
+  );
+});
+
 describe('templates of other versions', () => {
   it('hold the same roles, and refuse the same attacks', async () => {
     const engines = await createEngineStore({
@@ -457,6 +482,25 @@ describe.runIf(isRoot && has('mkfs.btrfs'))('the pool', () => {
     } finally {
       execFileSync('losetup', ['-d', device]);
     }
+  });
+
+  it('runs no program and holds no device, even if it was mounted otherwise', async () => {
+    const hostDir = join(base, 'host-safe');
+    const path = join(hostDir, 'pool');
+    const options = (): string =>
+      execFileSync('findmnt', ['--noheadings', '--output', 'OPTIONS', path], { encoding: 'utf8' });
+    const store = await openStore(hostDir, 'btrfs');
+    expect(options()).toMatch(/nosuid,nodev,noexec,noatime/);
+    const volume = await store.create({ volumeId: 'br-safe', engine, owner: ownerOf(1) });
+    await withPostgres(volume, async () => {
+      execFileSync('mount', ['-o', 'remount,exec,suid,dev', path]);
+      expect(options()).not.toMatch(/noexec/);
+      await openPool(hostDir, log);
+      expect(options()).toMatch(/nosuid,nodev,noexec,noatime/);
+    });
+    await writeFile(join(path, 'program'), '#!/bin/sh\n', { mode: 0o755 });
+    expect(() => execFileSync(join(path, 'program'))).toThrow(/EACCES/);
+    expect(await closeStorage(hostDir)).toBe(true);
   });
 
   it('stays mounted while something uses it', async () => {
