@@ -1,4 +1,5 @@
 import { Client } from 'pg';
+import { codeOf, messageOf, PlatformError } from '../kernel/errors.ts';
 import type { Secret } from '../kernel/secret.ts';
 
 export interface ConnectOptions {
@@ -61,4 +62,20 @@ export async function connectCompute(options: ConnectOptions): Promise<Client> {
   client.on('error', () => undefined);
   await client.connect();
   return client;
+}
+
+/** SQLSTATEs of a connection that failed, and of a Postgres that shuts down, has crashed or is not up yet. */
+const LOST_SQLSTATES = /^(08...|57P0[1-3])$/;
+/** Of the socket: nobody listens, or nobody does any more. */
+const LOST_CODES = /^(ECONN|EPIPE$|ENOENT$)/;
+/** What the client library says, without a code. */
+const LOST_MESSAGES =
+  /^(Connection terminated|Client has encountered a connection error|Client was closed|timeout exp)/;
+
+/** True if the compute or the connection to it went away: the work may be done on the next one. */
+export function isConnectionLost(error: unknown): boolean {
+  if (error instanceof PlatformError) return false;
+  const code = codeOf(error);
+  if (code !== undefined) return LOST_SQLSTATES.test(code) || LOST_CODES.test(code);
+  return LOST_MESSAGES.test(messageOf(error));
 }

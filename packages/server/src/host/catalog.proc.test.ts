@@ -5,7 +5,15 @@ import { PlatformError } from '../kernel/errors.ts';
 import { makeVerifier } from '../kernel/scram-verifier.ts';
 import type { CatalogChange, EndpointReport, EndpointSpec } from './host.ts';
 import type { LocalHost } from './local-host.ts';
-import { addEndpoint, connectTenant, makeHost, makeTestBed, waitFor, type TestBed } from './testing/test-host.ts';
+import {
+  addEndpoint,
+  connectAdmin,
+  connectTenant,
+  makeHost,
+  makeTestBed,
+  waitFor,
+  type TestBed,
+} from './testing/test-host.ts';
 
 let bed: TestBed;
 let host: LocalHost;
@@ -160,6 +168,33 @@ describe('catalog changes', () => {
     await host.suspend(spec.endpointId);
     await (await connectTenant(host, spec)).end();
     expect((await reportOf(spec)).catalogAppliedSeq).toBe(0);
+  });
+
+  test.each(['suspended', 'killed'] as const)('one whose compute is %s meanwhile is to be retried', async (how) => {
+    const spec = await addEndpoint(host, `lost-${how}`);
+    const put = { kind: 'put_role', name: 'app', verifier: makeVerifier('x') } as const;
+    await order(spec, 1, put);
+    const locker = await connectAdmin(bed, host, spec);
+    await locker.query('BEGIN; ALTER ROLE app CONNECTION LIMIT 7');
+    const admin = await connectAdmin(bed, host, spec);
+    const ordered = order(spec, 2, put).catch((error: unknown) => error);
+    await waitFor('the change waits', 5000, async () => {
+      const waits = await admin.query(`SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'`);
+      return waits.rowCount === 1;
+    });
+    if (how === 'suspended') await host.suspend(spec.endpointId);
+    else {
+      const { rows } = await admin.query<{ pid: string }>(
+        `SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1) AS pid`,
+      );
+      process.kill(Number(rows[0]?.pid), 'SIGKILL');
+    }
+    const error = await ordered;
+    if (error) expect(error).toMatchObject({ code: 'COMPUTE_START_FAILED', isRetryable: true });
+    await waitFor('it is applied', 20_000, async () => {
+      await host.applyCatalog(spec.endpointId, 2).catch(() => undefined);
+      return (await reportOf(spec)).catalogAppliedSeq === 2;
+    });
   });
 
   test.each<Change>([

@@ -1,6 +1,6 @@
 import { ActivityMonitor } from '../compute/activity-monitor.ts';
 import { applyCatalogChange, findVerifier, readCatalog } from '../compute/catalog.ts';
-import { connectCompute, type ComputeConnection } from '../compute/connection.ts';
+import { connectCompute, isConnectionLost, type ComputeConnection } from '../compute/connection.ts';
 import { boundLog, computeLogPath } from '../compute/postgres-log.ts';
 import { adoptPostgres, spawnPostgres, type PostgresProcess, type ProcessEnd } from '../compute/postgres-process.ts';
 import type { ProcessIdentity } from '../compute/process-table.ts';
@@ -167,15 +167,23 @@ export class ComputeRunner {
     this.#process?.reload();
   }
 
-  /** Applies changes in their order; stops at the first that is refused. */
+  /**
+   * Applies changes in their order; stops at the first that is refused.
+   * @throws PlatformError CATALOG_CHANGE_REFUSED; COMPUTE_START_FAILED, to be retried, if the compute ends meanwhile
+   */
   async applyCatalog(changes: readonly CatalogChange[], appliedSeq: number): Promise<void> {
     const pending = changes.filter(({ seq }) => seq > appliedSeq).sort((a, b) => a.seq - b.seq);
     if (pending.length === 0) return;
-    const connection = await this.#connect();
+    let connection: ComputeConnection | undefined;
     try {
+      connection = await this.#connect();
       await this.#applyOn(connection, pending);
+    } catch (error) {
+      if (!isConnectionLost(error)) throw error;
+      const message = 'Cannot apply the change: the compute ended meanwhile; it will be tried again';
+      throw new PlatformError('COMPUTE_START_FAILED', message, { cause: error });
     } finally {
-      await connection.end();
+      await connection?.end().catch(() => undefined);
     }
   }
 
