@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import { messageOf } from '../kernel/errors.ts';
+import { messageOf, PlatformError } from '../kernel/errors.ts';
 import { writeFileAtomic } from '../kernel/atomic-file.ts';
 import type { Log } from '../kernel/log.ts';
 import { runProgram, type RunOptions } from './run-program.ts';
@@ -39,13 +40,18 @@ const CONFINED = ['--pdeathsig', 'KILL', 'unshare', '--mount', '--pid', '--fork'
  */
 const WITH_PASSWD = `mount --bind "$1" /etc/passwd && u=$2 g=$3 && shift 3 && exec setpriv --reuid "$u" --regid "$g" --clear-groups --pdeathsig KILL -- "$@"`;
 
+/** The same for a user without rights: mounts need a user namespace in which it is root, and it is itself in the next. */
+const UNPRIVILEGED = [...CONFINED, '--user', '--map-root-user'];
+const WITH_PASSWD_UNPRIVILEGED = `mount --bind "$1" /etc/passwd && u=$2 g=$3 && shift 3 && exec unshare --user --map-user="$u" --map-group="$g" -- setpriv --pdeathsig KILL -- "$@"`;
+
 /**
  * `initdb` and single-user Postgres insist on a name for their user, and ours are bare numbers. So they get a mount
  * namespace of their own with a one-line /etc/passwd. Where the kernel forbids that (a container without
  * CAP_SYS_ADMIN) they run as `nobody`, and the caller gives the files to their owner afterwards.
+ * @throws PlatformError INVALID_REQUEST without root, if our own user has no name and may not be given one
  */
 export async function createBuildUser({ runAs, workDir, log }: BuildUserOptions): Promise<BuildUser> {
-  if (!runAs) return { owner: null, run: (program, args, options) => runProgram(program, args, options) };
+  if (!runAs) return await createOwnUser(workDir);
   try {
     await runProgram('setpriv', [...CONFINED, 'true'], { deadlineMs: PROBE_DEADLINE_MS });
   } catch (error) {
@@ -53,13 +59,46 @@ export async function createBuildUser({ runAs, workDir, log }: BuildUserOptions)
     log.warn({ reason: messageOf(error) }, 'no mount namespace: cluster is built as nobody');
     return { owner: nobody, run: (program, args, options) => runProgram(program, args, { ...options, runAs: nobody }) };
   }
-  const passwdPath = join(workDir, 'passwd');
-  await writeFileAtomic(passwdPath, `tenantry:x:${runAs.uid}:${runAs.gid}::/:/bin/false\n`, 0o644);
-  const prefix = [...CONFINED, 'sh', '-c', WITH_PASSWD, 'sh', passwdPath, `${runAs.uid}`, `${runAs.gid}`];
+  const prefix = await namedPrefix([...CONFINED, 'sh', '-c', WITH_PASSWD], runAs, workDir);
   return {
     owner: runAs,
     run: (program, args, options) => runProgram('setpriv', [...prefix, program, ...args], options),
   };
+}
+
+/** The user that runs Tenantry, who in a container may be a bare number too. */
+async function createOwnUser(workDir: string): Promise<BuildUser> {
+  if (hasName()) return { owner: null, run: runProgram };
+  const own = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
+  const prefix = await namedPrefix([...UNPRIVILEGED, 'sh', '-c', WITH_PASSWD_UNPRIVILEGED], own, workDir);
+  try {
+    await runProgram('setpriv', [...prefix, 'true'], { deadlineMs: PROBE_DEADLINE_MS });
+  } catch (cause) {
+    throw new PlatformError(
+      'INVALID_REQUEST',
+      `Cannot build a Postgres cluster: user ${own.uid} has no name here, and Postgres needs one. Add a line for it to /etc/passwd, such as tenantry:x:${own.uid}:${own.gid}::/:/bin/false`,
+      { cause },
+    );
+  }
+  return {
+    owner: null,
+    run: (program, args, options) => runProgram('setpriv', [...prefix, program, ...args], options),
+  };
+}
+
+function hasName(): boolean {
+  try {
+    return userInfo().username !== '';
+  } catch {
+    return false;
+  }
+}
+
+/** Words to put before a program. The passwd file with the user's one line stays in `workDir`. */
+async function namedPrefix(words: readonly string[], { uid, gid }: User, workDir: string): Promise<readonly string[]> {
+  const passwdPath = join(workDir, 'passwd');
+  await writeFileAtomic(passwdPath, `tenantry:x:${uid}:${gid}::/:/bin/false\n`, 0o644);
+  return [...words, 'sh', passwdPath, `${uid}`, `${gid}`];
 }
 
 async function findNobody(): Promise<User> {
