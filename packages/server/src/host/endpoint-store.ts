@@ -2,18 +2,22 @@ import { access, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EndpointId } from '@tenantry/contract/ids.ts';
 import { readFileIfExists, syncDirectory, writeFileAtomic } from '../kernel/atomic-file.ts';
+import { messageOf } from '../kernel/errors.ts';
+import type { Log } from '../kernel/log.ts';
 import type { EndpointReport, EndpointSpec } from './host.ts';
 
 /**
  * What the host keeps of its endpoints, a directory each: `spec.json`, as control sent it, and `report.json`, the last
  * report. A sleeping endpoint is these two files and a number in memory. Without `spec.json` it has been removed, and
- * the report holds usage that is still to be acknowledged.
+ * the report holds usage that is still to be acknowledged. A file that is damaged counts as one that is not there.
  */
 export class EndpointStore {
   readonly #path: string;
+  readonly #log: Log;
 
-  constructor(path: string) {
+  constructor(path: string, log: Log) {
     this.#path = path;
+    this.#log = log;
   }
 
   /** Ids of all endpoints; removes what a crash left of a removal. */
@@ -68,7 +72,13 @@ export class EndpointStore {
 
   async #read<T>(endpointId: EndpointId, name: string): Promise<T | undefined> {
     const text = await readFileIfExists(join(this.#path, endpointId, name));
-    return text === undefined ? undefined : (JSON.parse(text) as T);
+    if (text === undefined) return undefined;
+    try {
+      return JSON.parse(text) as T;
+    } catch (error) {
+      this.#log.error({ endpointId, file: name, error: messageOf(error) }, 'damaged file of an endpoint left out');
+      return undefined;
+    }
   }
 
   async #delete(name: string): Promise<void> {

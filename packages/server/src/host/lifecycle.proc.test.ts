@@ -73,7 +73,7 @@ describe('waking', () => {
     const again = await connectTenant(host, spec);
     await again.query('INSERT INTO seen VALUES (1)');
     await again.end();
-    expect(findProcessesByCommand(`volumes/${spec.volumeId} `)).toHaveLength(1);
+    expect(findProcessesByCommand(`${bed.directory}/volumes/${spec.volumeId} `)).toHaveLength(1);
   });
 
   test('an acquire that comes while the compute is suspending waits and is served', async () => {
@@ -165,13 +165,13 @@ describe('crashes', () => {
     for (let i = 0; i < 20; i++) {
       const acquiring = codeOfFailure(host.acquire(spec.endpointId));
       await new Promise((r) => setTimeout(r, i * 1.5));
-      for (const { identity } of findProcessesByCommand(`volumes/${spec.volumeId} `))
+      for (const { identity } of findProcessesByCommand(`${bed.directory}/volumes/${spec.volumeId} `))
         process.kill(identity.pid, 'SIGKILL');
       expect([undefined, 'COMPUTE_START_FAILED']).toContain(await acquiring);
     }
     await waitFor('a start', 60_000, async () => (await codeOfFailure(host.acquire(spec.endpointId))) === undefined);
     await (await connectTenant(host, spec)).end();
-    expect(findProcessesByCommand(`volumes/${spec.volumeId} `)).toHaveLength(1);
+    expect(findProcessesByCommand(`${bed.directory}/volumes/${spec.volumeId} `)).toHaveLength(1);
   });
 
   test('a compute that must never sleep comes back by itself', async () => {
@@ -305,7 +305,7 @@ describe('usage', () => {
       });
       await host.removeEndpoint(spec.endpointId);
       for (const code of await Promise.all(acquires)) expect([undefined, 'NOT_FOUND']).toContain(code);
-      expect(findProcessesByCommand(`volumes/${spec.volumeId} `)).toEqual([]);
+      expect(findProcessesByCommand(`${bed.directory}/volumes/${spec.volumeId} `)).toEqual([]);
       await host.applySpec(spec);
     }
   });

@@ -81,7 +81,7 @@ class LocalHostProcess implements LocalHost {
   readonly #uids: ProjectUids;
   readonly #removed: RemovedEndpoints;
   readonly #loaded = new Map<EndpointId, Endpoint>();
-  readonly #loading = new Map<EndpointId, Promise<Endpoint>>();
+  readonly #loading = new Map<EndpointId, Promise<Endpoint | undefined>>();
   readonly #timers: NodeJS.Timeout[] = [];
   #isStopping = false;
 
@@ -96,7 +96,7 @@ class LocalHostProcess implements LocalHost {
     this.#deps = {
       ...options,
       computeLogsDir,
-      store: new EndpointStore(join(hostDir, 'endpoints')),
+      store: new EndpointStore(join(hostDir, 'endpoints'), options.log),
       feed: new ReportFeed(),
       runOwners: new Map(),
       records: new RunRecords(runDir),
@@ -181,17 +181,24 @@ class LocalHostProcess implements LocalHost {
     this.#assertServing();
     checkPgSettings(spec.pgSettings, spec.pgVersion);
     const { feed, store } = this.#deps;
-    if (this.#has(spec.endpointId)) return await (await this.#get(spec.endpointId)).applySpec(spec);
+    const { endpointId, generation } = spec;
+    const isPresent = this.#has(endpointId);
+    const endpoint = isPresent ? await this.#find(endpointId) : undefined;
+    if (endpoint) return await endpoint.applySpec(spec);
+    // Of an endpoint whose spec was damaged, the report goes on.
+    const last = isPresent ? await store.findReport(endpointId) : undefined;
     await store.writeSpec(spec);
-    const runs = this.#removed.take(spec.endpointId);
-    await store.writeReport({ ...newReport(spec, feed.nextVersion(spec.endpointId)), runs });
+    const version = feed.nextVersion(endpointId);
+    const report = last ?? { ...newReport(spec, version), runs: this.#removed.take(endpointId) };
+    await store.writeReport({ ...report, generation, version });
   }
 
   async removeEndpoint(endpointId: EndpointId): Promise<void> {
+    if (!this.#has(endpointId)) return;
     const endpoint = await this.#find(endpointId);
-    if (!endpoint) return;
-    await endpoint.remove();
-    await this.#removed.add(endpoint.report);
+    await endpoint?.remove();
+    const report = endpoint?.report ?? (await this.#deps.store.findReport(endpointId));
+    await this.#removed.add(report ?? newReport({ endpointId, generation: 0 }, 0));
     removeLog(computeLogPath(this.#deps.computeLogsDir, endpointId));
     this.#loaded.delete(endpointId);
   }
@@ -276,8 +283,13 @@ class LocalHostProcess implements LocalHost {
 
   async #get(endpointId: EndpointId): Promise<Endpoint> {
     const endpoint = await this.#find(endpointId);
-    if (!endpoint) throw new PlatformError('NOT_FOUND', 'Cannot find the endpoint: this host does not have it');
-    return endpoint;
+    if (endpoint) return endpoint;
+    throw this.#has(endpointId)
+      ? new PlatformError(
+          'COMPUTE_START_FAILED',
+          'Cannot start the compute: its settings are being sent again; wait a minute',
+        )
+      : new PlatformError('NOT_FOUND', 'Cannot find the endpoint: this host does not have it');
   }
 
   /** The endpoint, loaded from the disk by the first who asks. */
@@ -292,13 +304,25 @@ class LocalHostProcess implements LocalHost {
     return await loading;
   }
 
-  async #load(endpointId: EndpointId): Promise<Endpoint> {
+  /** Undefined if its spec is damaged: a report of generation 0 then has control send it again. */
+  async #load(endpointId: EndpointId): Promise<Endpoint | undefined> {
     const { store, feed } = this.#deps;
     const [spec, report] = await Promise.all([store.findSpec(endpointId), store.findReport(endpointId)]);
-    if (!spec) throw new PlatformError('NOT_FOUND', 'Cannot find the endpoint: it is being removed');
+    if (!spec) {
+      await this.#askForSpec(endpointId, report);
+      return undefined;
+    }
     const endpoint = new Endpoint(this.#deps, spec, report ?? newReport(spec, feed.nextVersion(endpointId)));
     this.#loaded.set(endpointId, endpoint);
     return endpoint;
+  }
+
+  async #askForSpec(endpointId: EndpointId, report: EndpointReport | undefined): Promise<void> {
+    if (report?.generation === 0 || !this.#has(endpointId)) return;
+    const version = this.#deps.feed.nextVersion(endpointId);
+    const last = report ?? newReport({ endpointId, generation: 0 }, version);
+    const runs = last.runs.map((run) => ({ ...run, ended: true }));
+    await this.#deps.store.writeReport({ ...last, generation: 0, state: 'idle', runs, version });
   }
 
   async #tick(): Promise<void> {
@@ -314,11 +338,14 @@ class LocalHostProcess implements LocalHost {
   }
 }
 
-function newReport(spec: EndpointSpec, version: number): EndpointReport {
+function newReport(
+  { endpointId, generation }: Pick<EndpointSpec, 'endpointId' | 'generation'>,
+  version: number,
+): EndpointReport {
   return {
-    endpointId: spec.endpointId,
+    endpointId,
     version,
-    generation: spec.generation,
+    generation,
     state: 'idle',
     startedAt: null,
     suspendedAt: null,

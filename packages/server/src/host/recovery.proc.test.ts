@@ -1,5 +1,5 @@
 import { fork, spawnSync, type ChildProcess } from 'node:child_process';
-import { chmodSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { findProcessesByCommand, isAlive } from '../compute/process-table.ts';
@@ -58,7 +58,8 @@ async function kill(child: ChildProcess): Promise<void> {
   await ended;
 }
 
-const postmastersOf = (spec: EndpointSpec): number => findProcessesByCommand(`volumes/${spec.volumeId} `).length;
+const postmastersOf = (spec: EndpointSpec): number =>
+  findProcessesByCommand(`${bed.directory}/volumes/${spec.volumeId} `).length;
 
 describe('a host that comes back', () => {
   test('finds the computes that were let go of, with their sessions and their usage', async () => {
@@ -87,7 +88,7 @@ describe('a host that comes back', () => {
     await first.detach();
     const second = await makeHost(bed);
     const { computeId } = await second.acquire(spec.endpointId);
-    const [found] = findProcessesByCommand(`volumes/${spec.volumeId} `);
+    const [found] = findProcessesByCommand(`${bed.directory}/volumes/${spec.volumeId} `);
     process.kill(must(found).identity.pid, 'SIGKILL');
     await waitFor('its end', 5000, () => !isAlive(must(found).identity));
     expect((await second.acquire(spec.endpointId)).computeId).not.toBe(computeId);
@@ -101,7 +102,7 @@ describe('a host that comes back', () => {
     const spec = await addEndpoint(first, 'unseen');
     await first.acquire(spec.endpointId);
     await first.detach();
-    const [found] = findProcessesByCommand(`volumes/${spec.volumeId} `);
+    const [found] = findProcessesByCommand(`${bed.directory}/volumes/${spec.volumeId} `);
     process.kill(must(found).identity.pid, 'SIGKILL');
     await waitFor('its end', 5000, () => postmastersOf(spec) === 0);
     const second = await makeHost(bed);
@@ -119,6 +120,33 @@ describe('a host that comes back', () => {
     rmSync(join(bed.directory, 'host/endpoints', spec.endpointId), { recursive: true });
     const second = await makeHost(bed);
     expect(postmastersOf(spec)).toBe(0);
+    await second.detach();
+  });
+
+  test('asks for a spec that is damaged, and goes on with it', async () => {
+    const first = await makeHost(bed);
+    const spec = await addEndpoint(first, 'damaged');
+    const unused = await addEndpoint(first, 'damaged-too');
+    const client = await connectTenant(first, spec);
+    await client.query('CREATE TABLE kept AS SELECT 7 AS n');
+    await client.end();
+    await first.detach();
+    for (const { endpointId } of [spec, unused]) {
+      writeFileSync(join(bed.directory, 'host/endpoints', endpointId, 'spec.json'), '{"endpointId":');
+    }
+    const second = await makeHost(bed);
+    expect(postmastersOf(spec)).toBe(0);
+    for (let i = 0; i < 2; i++) {
+      await expect(second.acquire(spec.endpointId)).rejects.toMatchObject({ isRetryable: true });
+    }
+    expect(await reportOf(second, spec)).toMatchObject({ generation: 0, state: 'idle', runs: [{ ended: true }] });
+    await second.applySpec(spec);
+    expect(await reportOf(second, spec)).toMatchObject({ generation: spec.generation, runs: [{ ended: true }] });
+    const again = await connectTenant(second, spec);
+    expect((await again.query('SELECT n FROM kept')).rows).toEqual([{ n: 7 }]);
+    await again.end();
+    await second.removeEndpoint(unused.endpointId);
+    await expect(second.acquire(unused.endpointId)).rejects.toMatchObject({ code: 'NOT_FOUND' });
     await second.detach();
   });
 
