@@ -22,7 +22,7 @@ interface Find {
 
 /** Look-ups of unknown endpoints under way at once; more are answered "unknown", so strangers cannot load control. */
 const FINDS_MAX = 64;
-const FIND_MAX_MS = 1_000;
+const FIND_MAX_MS = 3_000;
 
 /** Control is on this machine: trying often costs nothing, and a gateway that just started should be fresh at once. */
 const RECONNECT = { firstMs: 20, maxMs: 200 };

@@ -34,7 +34,7 @@ interface Subscriber {
 }
 
 /** How long a command's answer waits for gateways to have its change: past it, they are slow and the answer goes out. */
-const BARRIER_MAX_MS = 500;
+const BARRIER_MAX_MS = 1_000;
 
 /** Control's side of the directory stream. */
 export class DirectoryServer {

@@ -17,6 +17,11 @@ export interface PlatformSettings {
   readonly minSuspendSeconds: number;
   /** How long a command waits for its operations before it answers. */
   readonly answerWaitMs: number;
+  /**
+   * The same for a new project: without its volume it is of no use to anyone, so this is as long as a client's patience.
+   * Only the first use of a Postgres version takes more than a moment.
+   */
+  readonly createWaitMs: number;
 }
 
 /**

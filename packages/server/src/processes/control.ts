@@ -29,6 +29,7 @@ import type { RunningProcess } from './protocol.ts';
 
 /** See docs/decisions/0003: how long an answer waits for the operations that it tells of. */
 const ANSWER_WAIT_MS = 2_000;
+const CREATE_WAIT_MS = 45_000;
 
 const VERSION = (JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8')) as { version: string }).version;
 
@@ -74,6 +75,7 @@ async function serve(context: ProcessContext, embedded: EmbeddedPostgres | undef
       pgPort: config.pgPort,
       minSuspendSeconds: config.minSuspendSeconds,
       answerWaitMs: ANSWER_WAIT_MS,
+      createWaitMs: CREATE_WAIT_MS,
     },
     log,
   });

@@ -23,6 +23,8 @@ const UNKNOWN_PASSWORD = '28P01';
 
 /** How long we try again: a compute that stops just now, or a host that restarts, is back by then. */
 const RETRY_ABSENT_MS = 20_000;
+/** The directory knows an endpoint that the host does not: its volume is being made, or it is being deleted. */
+const RETRY_UNKNOWN_MS = 10_000;
 /** In a burst of short sessions a place is free a moment later; who waits longer should hear Postgres' word. */
 const RETRY_CROWDED_MS = 3_000;
 const RETRY_PASSWORD_MS = 1_000;
@@ -87,9 +89,9 @@ function retryMsOf(error: unknown): number {
     if (error.sqlstate === UNKNOWN_PASSWORD) return RETRY_PASSWORD_MS;
     return GOING_AWAY.has(error.sqlstate) ? RETRY_ABSENT_MS : 0;
   }
-  const isHostAway =
-    error instanceof PlatformError && (error.code === 'HOST_UNAVAILABLE' || error.code === 'SHUTTING_DOWN');
-  return isHostAway ? RETRY_ABSENT_MS : 0;
+  if (!(error instanceof PlatformError)) return 0;
+  if (error.code === 'NOT_FOUND') return RETRY_UNKNOWN_MS;
+  return error.code === 'HOST_UNAVAILABLE' || error.code === 'SHUTTING_DOWN' ? RETRY_ABSENT_MS : 0;
 }
 
 /** A compute that cannot be reached, or breaks the protocol, is not the client's fault. */

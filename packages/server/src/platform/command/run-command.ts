@@ -19,14 +19,15 @@ export interface Command extends Work {
 }
 
 /**
- * Runs a command's transaction, starts its operations, and waits up to `answerWaitMs` for them to end.
+ * Runs a command's transaction, starts its operations, and waits up to `waitMs` (`answerWaitMs`) for them to end.
  * @throws PlatformError what an operation failed with within that time
  */
 export async function runCommand<T>(
   context: PlatformContext,
   work: (command: Command) => Promise<T>,
+  waitMs = context.settings.answerWaitMs,
 ): Promise<{ readonly value: T; readonly operations: readonly Operation[] }> {
-  const { engine, settings } = context;
+  const { engine } = context;
   const operationIds: string[] = [];
   const awaitedIds: string[] = [];
   const withOperations = (transaction: Work): Promise<T> =>
@@ -41,7 +42,7 @@ export async function runCommand<T>(
     });
   const value = await transact(context, withOperations, () => engine.kick());
   if (operationIds.length === 0) return { value, operations: [] };
-  await awaitOperations(context, awaitedIds, settings.answerWaitMs);
+  await awaitOperations(context, awaitedIds, waitMs);
   return { value, operations: (await listOperationsByIds(context.metadata, operationIds)).map(toOperation) };
 }
 

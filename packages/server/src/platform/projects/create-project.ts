@@ -52,24 +52,28 @@ export async function createProject(
   const owner = { branchId: ids.branchId, role: wanted.roleName };
   const secret = newRoleSecret(context.passwords, owner, wanted);
 
-  const { operations } = await runCommand(context, async (command) => {
-    const { tx } = command;
-    if ((await countProjects(tx, organizationId, PROJECTS_MAX)) >= PROJECTS_MAX) {
-      throw new PlatformError(
-        'PROJECTS_LIMIT_EXCEEDED',
-        `Cannot create a project: the organization has ${PROJECTS_MAX} projects, as many as it may have`,
-      );
-    }
-    await ensureHost(tx, hostId);
-    await insertProject(tx, {
-      ...wanted,
-      id: ids.projectId,
-      organizationId,
-      hostId,
-      creatorUserId: principal.userId,
-    });
-    await insertBelow(command, { ids, wanted, secret, creatorUserId: principal.userId });
-  });
+  const { operations } = await runCommand(
+    context,
+    async (command) => {
+      const { tx } = command;
+      if ((await countProjects(tx, organizationId, PROJECTS_MAX)) >= PROJECTS_MAX) {
+        throw new PlatformError(
+          'PROJECTS_LIMIT_EXCEEDED',
+          `Cannot create a project: the organization has ${PROJECTS_MAX} projects, as many as it may have`,
+        );
+      }
+      await ensureHost(tx, hostId);
+      await insertProject(tx, {
+        ...wanted,
+        id: ids.projectId,
+        organizationId,
+        hostId,
+        creatorUserId: principal.userId,
+      });
+      await insertBelow(command, { ids, wanted, secret, creatorUserId: principal.userId });
+    },
+    context.settings.createWaitMs,
+  );
   try {
     return await present(context, principal, { ids, wanted, secret, operations });
   } catch (error) {

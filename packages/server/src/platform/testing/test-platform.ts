@@ -47,7 +47,14 @@ export async function testPlatform(options: TestPlatformOptions = {}): Promise<T
     directory: new DirectoryFeed({ log, ...(options.barrier && { barrier: options.barrier }) }),
     passwords: createPasswordBox(new Secret(randomBytes(32))),
     checkPgSettings: (settings) => settings,
-    settings: { domain: 'localhost', pgPort: 5432, minSuspendSeconds: 60, answerWaitMs: 2_000, ...options.settings },
+    settings: {
+      domain: 'localhost',
+      pgPort: 5432,
+      minSuspendSeconds: 60,
+      answerWaitMs: 2_000,
+      createWaitMs: options.settings?.answerWaitMs ?? 2_000,
+      ...options.settings,
+    },
     log,
     ...(options.now && { now: options.now }),
   });
