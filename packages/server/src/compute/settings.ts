@@ -121,8 +121,16 @@ function problemOf(name: string, value: unknown, pgVersion: number): string | un
   if (typeof value !== 'string' || value.length > 1000 || /[\u0000-\u001f]/.test(value)) {
     return `the value of "${name}" is malformed`;
   }
+  const max = VALUES_MAX[name];
+  if (max !== undefined && Number(value) > max) return `"${name}" is at most ${max}`;
   return VALUE_PATTERNS[allowed.type].test(value) ? undefined : `"${name}" takes ${TAKES[allowed.type]}`;
 }
+
+/** Each takes shared memory per unit, which Postgres believes until it cannot be had. */
+const VALUES_MAX: Readonly<Record<string, number>> = {
+  max_locks_per_transaction: 4096,
+  max_prepared_transactions: 1000,
+};
 
 const VALUE_PATTERNS = {
   boolean: /^(on|off|true|false|yes|no|0|1)$/i,

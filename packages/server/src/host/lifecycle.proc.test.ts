@@ -236,13 +236,25 @@ describe('the desired state', () => {
     expect((await host.acquire(spec.endpointId)).computeId).not.toBe(computeId);
   });
 
-  test('a value that Postgres refuses fails the start with its words, without paths', async () => {
-    const spec = await addEndpoint(host, 'bad-value', { pgSettings: { default_transaction_isolation: 'strange' } });
-    expect(await codeOfFailure(host.acquire(spec.endpointId))).toBe('COMPUTE_START_FAILED');
-    const { failure } = await reportOf(spec);
-    expect(failure).not.toContain(bed.directory);
-    await host.applySpec({ ...spec, generation: 2, pgSettings: {} });
-    await host.acquire(spec.endpointId);
+  test('a value that Postgres refuses is refused in its words, and the endpoint keeps what it had', async () => {
+    const spec = await addEndpoint(host, 'bad-value', { pgSettings: { work_mem: '7MB' } });
+    for (const [name, value] of [
+      ['default_transaction_isolation', 'strange'],
+      ['work_mem', '-5'],
+      ['timezone', 'nope'],
+      ['max_locks_per_transaction', '1000000'],
+    ] as const) {
+      const refused = host.applySpec({ ...spec, generation: 2, pgSettings: { [name]: value } });
+      const error = await refused.then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
+      expect(error).toMatchObject({ code: 'INVALID_REQUEST', message: expect.stringMatching(new RegExp(name, 'i')) });
+      expect(String(error)).not.toContain(bed.directory);
+    }
+    const client = await connectTenant(host, spec);
+    expect((await client.query<{ work_mem: string }>('SHOW work_mem')).rows[0]?.work_mem).toBe('7MB');
+    await client.end();
   });
 
   test('a removed endpoint is gone, its volume can be deleted', async () => {

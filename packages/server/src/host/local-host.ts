@@ -1,11 +1,13 @@
 import { mkdirSync, realpathSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { EndpointId, ProjectId } from '@tenantry/contract/ids.ts';
 import { openCgroups, type CgroupTree } from '../compute/cgroup.ts';
 import { computeLogPath, removeLog } from '../compute/postgres-log.ts';
 import { ProcessWatcher } from '../compute/process-watcher.ts';
 import { checkPgSettings } from '../compute/settings.ts';
+import { tryPgSettings } from '../compute/try-pg-settings.ts';
 import type { EngineStore } from '../engines/engine.ts';
 import { isNoSpace, messageOf, PlatformError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
@@ -184,6 +186,7 @@ class LocalHostProcess implements LocalHost {
     const { endpointId, generation } = spec;
     const isPresent = this.#has(endpointId);
     const endpoint = isPresent ? await this.#find(endpointId) : undefined;
+    await this.#trySettings(spec, endpoint?.spec);
     if (endpoint) return await endpoint.applySpec(spec);
     // Of an endpoint whose spec was damaged, the report goes on.
     const last = isPresent ? await store.findReport(endpointId) : undefined;
@@ -191,6 +194,12 @@ class LocalHostProcess implements LocalHost {
     const version = feed.nextVersion(endpointId);
     const report = last ?? { ...newReport(spec, version), runs: this.#removed.take(endpointId) };
     await store.writeReport({ ...report, generation, version });
+  }
+
+  async #trySettings({ volumeId, pgVersion, pgSettings }: EndpointSpec, before?: EndpointSpec): Promise<void> {
+    const isSame = isDeepStrictEqual(pgSettings, before?.pgSettings ?? {});
+    const volume = isSame ? undefined : await this.#deps.volumes.find(volumeId);
+    if (volume) await tryPgSettings({ engine: await this.#deps.engines.get(pgVersion), volume, pgSettings });
   }
 
   async removeEndpoint(endpointId: EndpointId): Promise<void> {

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { PlatformError } from '../../kernel/errors.ts';
 import { findDirectoryEntry } from '../directory/directory-rows.ts';
 import { eventually, testPlatform, type TestPlatform } from '../testing/test-platform.ts';
 
@@ -58,6 +59,22 @@ test('two updates at once both hold', async () => {
   ]);
   const wanted = { suspendTimeoutSeconds: 90, minCu: 1, maxCu: 2 };
   expect(await t.platform.endpoints.get(t.principal, projectId, endpointId)).toMatchObject(wanted);
+  expect(t.host.endpoints.get(endpointId)?.spec).toMatchObject(wanted);
+});
+
+test('settings that Postgres refuses are put back, and the host keeps what it had', async () => {
+  await using t = await testPlatform();
+  const { projectId, endpointId } = await awakeEndpoint(t);
+  const { endpoints } = t.platform;
+  await endpoints.update(t.principal, projectId, endpointId, { pgSettings: { work_mem: '7MB' } });
+  t.host.failNext('applySpec', new PlatformError('INVALID_REQUEST', 'Cannot use pg_settings: no such time zone'));
+  const refused = endpoints.update(t.principal, projectId, endpointId, { pgSettings: { timezone: 'nope' } });
+  await expect(refused).rejects.toMatchObject({
+    code: 'INVALID_REQUEST',
+    message: expect.stringContaining('no such time zone'),
+  });
+  const wanted = { pgSettings: { work_mem: '7MB' } };
+  expect(await endpoints.get(t.principal, projectId, endpointId)).toMatchObject(wanted);
   expect(t.host.endpoints.get(endpointId)?.spec).toMatchObject(wanted);
 });
 

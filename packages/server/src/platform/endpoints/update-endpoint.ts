@@ -73,5 +73,9 @@ async function change(command: Command, before: Endpoint, wanted: Wanted, { now 
   if (!isSpecChanged) return;
   await raiseGeneration(command.tx, [endpointId]);
   if (spec.disabled !== disabled) command.changeDirectory([endpointId]);
-  await command.enqueue(applyEndpointSpec, { endpointId }, { projectId, branchId, endpointId });
+  await command.enqueue(
+    applyEndpointSpec,
+    { endpointId, pgSettingsBefore: pgSettings },
+    { projectId, branchId, endpointId },
+  );
 }
