@@ -1,4 +1,5 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { asTestProject, type CreatedProject, type TestProject } from '../support/api.ts';
@@ -217,6 +218,26 @@ describe.skipIf(NO_PSQL)('SQL of a tenant', () => {
 });
 
 describe.skipIf(NO_PSQL)('sockets of others', () => {
+  it("load no library that a tenant names as the engine of libpq's key", async () => {
+    // The platform's own CA is a certificate that everybody may read; any other would do.
+    const uri = withDatabase(mine.uri, 'neondb');
+    const certificate = join(tmpdir(), `tenantry-engine-${process.pid}.pem`);
+    copyFileSync(platform.caCert, certificate);
+    chmodSync(certificate, 0o644);
+    const words = `host=127.0.0.1 port=${platform.pgPort} user=x password=x dbname=y sslmode=require`;
+    const conninfo = `${words} options=endpoint=${mine.endpointId} sslcert=${certificate} sslkey=/no/such/library.so:key`;
+    await psql(uri, 'CREATE EXTENSION IF NOT EXISTS dblink');
+    for (const sql of [
+      `SELECT dblink_connect('${conninfo}')`,
+      `CREATE SUBSCRIPTION s CONNECTION '${conninfo}' PUBLICATION p`,
+    ]) {
+      const { stderr } = await tryPsql(uri, sql);
+      // Had it looked for the library, it would say that it could not load the engine.
+      expect(stderr, sql).toContain('from engine "/no/such/library.so": no load function');
+    }
+    rmSync(certificate);
+  });
+
   it('are out of reach of dblink, postgres_fdw and subscriptions', async () => {
     await Promise.all([psql(mine.uri, 'SELECT 1'), psql(other.uri, 'SELECT 1')]);
     const sockets = postgresSockets();

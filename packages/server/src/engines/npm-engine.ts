@@ -3,6 +3,7 @@ import { chmod, cp, mkdtemp, readdir, rename, rm, symlink } from 'node:fs/promis
 import { basename, dirname, join, relative } from 'node:path';
 import { codeOf } from '../kernel/errors.ts';
 import { readFileIfExists } from '../kernel/atomic-file.ts';
+import { disarmOpensslEngines } from './disarm-openssl-engines.ts';
 import type { Engine } from './engine.ts';
 import { grantExtensions } from './extension-grants.ts';
 import { hideUnloadable } from './hide-unloadable.ts';
@@ -18,7 +19,7 @@ export interface NpmPackage {
 }
 
 /** Raise it when what is changed in a copy changes: existing copies are in use, and stay as they are. */
-const COPY_FORMAT = 2;
+const COPY_FORMAT = 3;
 
 /** The Postgres package in a `node_modules` folder, if it holds one for this machine. */
 export async function findNpmPackage(nodeModulesDir: string): Promise<NpmPackage | undefined> {
@@ -68,6 +69,7 @@ async function makeCopy(found: NpmPackage, enginesDir: string): Promise<string> 
     await makeSymlinks(unfinished);
     await openToAll(unfinished);
     await adaptExtensions(unfinished);
+    await disarmOpensslEngines(join(unfinished, 'lib'));
     await syncTree(unfinished);
     const fullVersion = await readFullVersion(join(unfinished, 'bin/postgres'));
     const engineDir = join(enginesDir, `${fullVersion}${copySuffix(found)}`);
