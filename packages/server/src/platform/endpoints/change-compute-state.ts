@@ -6,9 +6,9 @@ import type { Endpoint, EndpointChange } from '../platform.ts';
 import { findReportedState, listEndpointRows, type ReportedState } from './endpoint-rows.ts';
 
 /** The host's report of what an operation has done comes moments after it; an answer is worth that wait. */
-const REPORT_WAIT_MS = 2_000;
+const REPORT_WAIT_MS = 500;
 /** If the compute seems to be in that state already, perhaps no report will come. */
-const NO_REPORT_WAIT_MS = 250;
+const NO_REPORT_WAIT_MS = 100;
 
 interface StateChange<Input> {
   readonly definition: OperationDefinition<Input, never>;
