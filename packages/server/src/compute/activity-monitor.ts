@@ -9,7 +9,7 @@ import type { ComputeConnection } from './connection.ts';
  * 2. a client backend, not of the platform, is in another state than `idle`; else the latest `state_change` counts,
  * 3. a replication client streams (its backend is a `walsender`),
  * 4. a subscription's worker runs,
- * 5. an autovacuum worker works.
+ * 5. an autovacuum worker runs.
  * A connection that is merely open does not count.
  *
  * One scan of the backends answers 2 to 5. Roles and databases can only change while there is activity, so their
@@ -37,7 +37,6 @@ const ACTIVITY_QUERY = `
     count(*) FILTER (WHERE CASE backend_type
       WHEN 'client backend' THEN state <> 'idle' AND usesysid <> 10
       WHEN 'walsender' THEN application_name <> 'walproposer'
-      WHEN 'autovacuum worker' THEN query <> ''
       ELSE true END),
     floor(extract(epoch FROM max(state_change) FILTER (WHERE backend_type = 'client backend' AND usesysid <> 10)) * 1000)
   FROM pg_stat_get_activity(NULL)
