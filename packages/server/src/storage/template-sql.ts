@@ -1,3 +1,5 @@
+import type { Engine } from '../engines/engine.ts';
+
 /**
  * What every template holds, as single-user sessions: one list of statements a database, run in this order. Superuser
  * is `cloud_admin`. Facts: reference/neon.md section 6 "Roles".
@@ -6,6 +8,8 @@ export interface TemplateSession {
   readonly database: string;
   readonly statements: readonly string[];
 }
+
+type TemplateEngine = Pick<Engine, 'pgVersion' | 'source'>;
 
 /** Frozen, analyzed and with all hint bits set, so that a clone's first reads write nothing. */
 const SEAL = 'VACUUM (FREEZE, ANALYZE)';
@@ -24,11 +28,12 @@ const DEFAULT_PRIVILEGES = ['TABLES', 'SEQUENCES'].map(
 );
 
 /** @param adminVerifier SCRAM verifier of `cloud_admin` */
-export function templateSessions(pgVersion: number, adminVerifier: string): readonly TemplateSession[] {
+export function templateSessions(engine: TemplateEngine, adminVerifier: string): readonly TemplateSession[] {
+  const { pgVersion } = engine;
   return [
     {
       database: 'template1',
-      statements: [...roles(pgVersion, adminVerifier), ...DEFAULT_PRIVILEGES, SEAL, createNeondb(pgVersion)],
+      statements: [...roles(engine, adminVerifier), ...DEFAULT_PRIVILEGES, SEAL, createNeondb(pgVersion)],
     },
     {
       database: 'postgres',
@@ -52,8 +57,10 @@ export function templateSessions(pgVersion: number, adminVerifier: string): read
   ];
 }
 
-function roles(pgVersion: number, adminVerifier: string): string[] {
-  const memberships = ['pg_read_all_data', 'pg_write_all_data', ...(pgVersion >= 16 ? ['pg_create_subscription'] : [])];
+function roles({ pgVersion, source }: TemplateEngine, adminVerifier: string): string[] {
+  // The libpq of the system may load a library that a subscription names as the engine of its key; ours cannot.
+  const maySubscribe = pgVersion >= 16 && source === 'npm';
+  const memberships = ['pg_read_all_data', 'pg_write_all_data', ...(maySubscribe ? ['pg_create_subscription'] : [])];
   const attributes = 'CREATEDB CREATEROLE BYPASSRLS REPLICATION';
   return [
     `CREATE ROLE neon_superuser NOLOGIN ${attributes} IN ROLE ${memberships.join(', ')}`,

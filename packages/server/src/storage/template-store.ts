@@ -93,7 +93,7 @@ export function createTemplateStore(options: TemplateStoreOptions): TemplateStor
 
 /** Names all that a template depends on, so that a change of any makes a new one: `17.10-npm-1-9f2c33d0`. */
 function templateName({ pgVersion, fullVersion, source }: Engine, adminVerifier: string): string {
-  const sql = JSON.stringify(templateSessions(pgVersion, adminVerifier));
+  const sql = JSON.stringify(templateSessions({ pgVersion, source }, adminVerifier));
   const digest = createHash('sha256').update(sql).digest('hex').slice(0, 8);
   return `${fullVersion}-${source}-${TEMPLATE_FORMAT}-${digest}`;
 }
@@ -156,7 +156,7 @@ async function runInitdb({ pgVersion, initdbPath, env }: Engine, data: string, u
 
 async function runSessions(engine: Engine, data: string, user: BuildUser, adminVerifier: string): Promise<void> {
   const settings = BUILD_SETTINGS.flatMap((setting) => ['-c', setting]);
-  for (const { database, statements } of templateSessions(engine.pgVersion, adminVerifier)) {
+  for (const { database, statements } of templateSessions(engine, adminVerifier)) {
     await user.run(engine.postgresPath, ['--single', '-j', ...settings, '-D', data, database], {
       deadlineMs: BUILD_STEP_DEADLINE_MS,
       env: engine.env,
