@@ -5,13 +5,12 @@ import { FailureBreaker, TokenBuckets } from './rate-limits.ts';
 /** Connects per endpoint: admits a thousand clients in one second, and 600 a second for good. */
 const ATTEMPTS = { perSecond: 600, burst: 1500 } as const;
 
-/** Wrong passwords per endpoint, role and address: one program with an old password must not shut out the others. */
+/** Wrong passwords per endpoint and address. */
 const FAILURES = { failuresMax: 10, windowMs: 150_000, blockMs: 120_000 } as const;
 
 /** Who tries to log in where. */
 export interface LoginAttempt {
   readonly endpointId: string;
-  readonly user: string;
   readonly address: string;
 }
 
@@ -36,5 +35,4 @@ export class LoginLimits {
   }
 }
 
-const failureKey = ({ endpointId, user, address }: LoginAttempt): string =>
-  `${endpointId} ${addressKey(address)} ${user}`;
+const failureKey = ({ endpointId, address }: LoginAttempt): string => `${endpointId} ${addressKey(address)}`;

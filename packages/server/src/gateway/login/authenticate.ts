@@ -69,7 +69,7 @@ export async function authenticate(
   const named = resolveEndpoint(client.serverName, option, parts.domain);
   const { endpointId, password } =
     named === undefined ? await askForEndpoint(client) : { endpointId: named, password: undefined };
-  const attempt = { endpointId, user, address };
+  const attempt = { endpointId, address };
   const entry = await openEndpoint(attempt, parts);
   if (PROTECTED_ROLES.has(user)) throw protectedRole();
   const verifier = await parts.verifiers.find(entry, user);
