@@ -20,6 +20,7 @@ export class ForwardSession {
   #isOpen = true;
   /** The last thing the client got is a whole ReadyForQuery, so a message of our own may follow. */
   #isAtBoundary = true;
+  #hasClientLeft = false;
 
   /** @param onEnd called once, as soon as the session can carry nothing more */
   constructor(client: Duplex, backend: Duplex, onEnd: (end: SessionEnd) => void) {
@@ -34,6 +35,7 @@ export class ForwardSession {
     const backend = this.#backend;
     client.on('data', (chunk: Buffer) => {
       this.#bytesFromClient += chunk.length;
+      this.#hasClientLeft = endsWithTerminate(chunk);
       if (!backend.write(chunk)) client.pause();
     });
     backend.on('data', (chunk: Buffer) => {
@@ -43,17 +45,21 @@ export class ForwardSession {
     });
     client.on('drain', () => backend.resume());
     backend.on('drain', () => client.resume());
-    client.on('end', () => backend.end());
-    backend.on('end', () => this.#finish());
+    client.on('end', () => {
+      this.#hasClientLeft = true;
+      backend.end();
+    });
+    backend.on('end', () => this.#loseBackend());
     client.on('close', () => this.#finish());
-    backend.on('close', () => this.#finish());
+    backend.on('close', () => this.#loseBackend());
     this.#bytesToClient = toClient.length;
     client.write(toClient);
     if (toBackend.length > 0) {
       this.#bytesFromClient = toBackend.length;
       backend.write(toBackend);
     }
-    if (client.destroyed || backend.destroyed) this.#finish();
+    if (client.destroyed) this.#finish();
+    else if (backend.destroyed) this.#loseBackend();
     client.resume();
     backend.resume();
   }
@@ -62,6 +68,15 @@ export class ForwardSession {
   terminate(): void {
     if (this.#isOpen && this.#isAtBoundary && this.#client.writable) this.#client.write(ADMIN_SHUTDOWN);
     this.#finish();
+  }
+
+  /**
+   * A query that meets the end of its compute fails to be written, and the goodbye that Postgres has sent is lost with
+   * the socket. The client is told all the same.
+   */
+  #loseBackend(): void {
+    if (this.#hasClientLeft) this.#finish();
+    else this.terminate();
   }
 
   /** The compute has said its last, or the client is gone. What was sent is delivered before the close. */
@@ -74,6 +89,12 @@ export class ForwardSession {
     this.#onEnd({ bytesToClient: this.#bytesToClient, bytesFromClient: this.#bytesFromClient });
   }
 }
+
+const TERMINATE = Buffer.from([0x58, 0, 0, 0, 4]);
+
+/** May be wrong for the end of a longer message; then the client sees a plain close, as it always may. */
+const endsWithTerminate = (chunk: Buffer): boolean =>
+  chunk.length >= TERMINATE.length && chunk.subarray(-TERMINATE.length).equals(TERMINATE);
 
 const READY_FOR_QUERY_HEAD = Buffer.from([0x5a, 0, 0, 0, 5]);
 
