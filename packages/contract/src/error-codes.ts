@@ -45,6 +45,10 @@ export const ERROR_CODES = {
     'invalid',
     'Postgres refused to create, change or drop the role or database. The message holds its words.',
   ),
+  MOMENT_OUT_OF_HISTORY: entry(
+    'invalid',
+    'The LSN or time is before the history that the project keeps, before the branch began, or in the future.',
+  ),
   UNAUTHENTICATED: entry('unauthenticated', 'The API key is missing, malformed, unknown or revoked.'),
   FORBIDDEN: entry('forbidden', 'The API key is valid but may not do this.'),
   NOT_FOUND: entry('not_found', 'The object does not exist, or the key may not see it.'),
@@ -54,6 +58,11 @@ export const ERROR_CODES = {
   ENDPOINT_DISABLED: entry('conflict', 'The endpoint is disabled. Enable it through the API, then retry.'),
   PROJECT_LOCKED: entry('locked', 'Another operation of the project cannot overlap with this one.', true),
   PROJECTS_LIMIT_EXCEEDED: entry('limit', 'The organization has as many projects as it may have.'),
+  BRANCHES_LIMIT_EXCEEDED: entry('limit', 'The project has as many branches as it may have.'),
+  ROOT_BRANCHES_LIMIT_EXCEEDED: entry('limit', 'The project has as many root branches as it may have.'),
+  BRANCHES_PROTECTED_LIMIT_EXCEEDED: entry('limit', 'The project has as many protected branches as it may have.'),
+  ENDPOINTS_LIMIT_EXCEEDED: entry('limit', 'The branch has as many endpoints as it may have.'),
+  SNAPSHOTS_LIMIT_EXCEEDED: entry('limit', 'The project has as many snapshots as it may have.'),
   ROLES_LIMIT_EXCEEDED: entry('limit', 'The branch has as many roles as it may have.'),
   DATABASES_LIMIT_EXCEEDED: entry('limit', 'The branch has as many databases as it may have.'),
   ACTIVE_ENDPOINTS_LIMIT_EXCEEDED: entry(

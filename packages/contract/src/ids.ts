@@ -5,6 +5,7 @@ import { ADJECTIVES, NOUNS } from './id-words.ts';
 export type ProjectId = string & { readonly __id?: 'project' };
 export type BranchId = `br-${string}`;
 export type EndpointId = `ep-${string}`;
+export type SnapshotId = `snap-${string}`;
 export type OrganizationId = `org-${string}`;
 
 const ALPHANUMERIC = 'abcdefghijklmnopqrstuvwxyz0123456789';
@@ -25,6 +26,9 @@ const words = (): string => `${pick(ADJECTIVES)}-${pick(NOUNS)}`;
 export const newProjectId = (): ProjectId => `${words()}-${digits(8)}`;
 export const newBranchId = (): BranchId => `br-${words()}-${randomText(8)}`;
 export const newEndpointId = (): EndpointId => `ep-${words()}-${randomText(8)}`;
+export const newSnapshotId = (): SnapshotId => `snap-${words()}-${randomText(8)}`;
+/** Of a volume that replaces another of its branch; the first one bears the branch's id. */
+export const newVolumeId = (): string => `vol-${randomText(20)}`;
 export const newOrganizationId = (): OrganizationId => `org-${words()}-${digits(8)}`;
 
 export const isEndpointId = (text: string): text is EndpointId => /^ep-[a-z0-9-]{1,57}$/.test(text);

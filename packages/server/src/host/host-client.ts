@@ -4,12 +4,16 @@ import type { EndpointId } from '@tenantry/contract/ids.ts';
 import { codeOf, PlatformError } from '../kernel/errors.ts';
 import { sleep } from '../kernel/wait.ts';
 import type {
+  BranchVolume,
   ComputeAddress,
   CreateVolume,
   EndpointReport,
   EndpointSpec,
   Host,
   HostInfo,
+  Moment,
+  MomentRequest,
+  VolumeHistory,
   VolumeId,
   VolumeUsage,
 } from './host.ts';
@@ -50,12 +54,28 @@ export class HostClient implements Host {
     await this.#call('createVolume', [volume]);
   }
 
+  async branchVolume(request: BranchVolume): Promise<Moment> {
+    return (await this.#call('branchVolume', [request])) as Moment;
+  }
+
   async deleteVolume(volumeId: VolumeId): Promise<void> {
     await this.#call('deleteVolume', [volumeId]);
   }
 
   async volumeUsage(volumeId: VolumeId): Promise<VolumeUsage> {
     return (await this.#call('volumeUsage', [volumeId])) as VolumeUsage;
+  }
+
+  async volumeHistory(volumeId: VolumeId): Promise<VolumeHistory> {
+    return (await this.#call('volumeHistory', [volumeId])) as VolumeHistory;
+  }
+
+  async findMoment(volumeId: VolumeId, at: MomentRequest): Promise<Moment> {
+    return (await this.#call('findMoment', [volumeId, at])) as Moment;
+  }
+
+  async setHistoryRetention(volumeId: VolumeId, seconds: number): Promise<void> {
+    await this.#call('setHistoryRetention', [volumeId, seconds]);
   }
 
   async applySpec(spec: EndpointSpec): Promise<void> {

@@ -7,8 +7,12 @@ import type { Host } from './host.ts';
 export const HOST_METHODS = [
   'info',
   'createVolume',
+  'branchVolume',
   'deleteVolume',
   'volumeUsage',
+  'volumeHistory',
+  'findMoment',
+  'setHistoryRetention',
   'applySpec',
   'removeEndpoint',
   'acquire',

@@ -12,14 +12,31 @@ export interface Host {
 
   /** Makes the volume of a branch from the template of its Postgres version. A volume of this id is left as it is. */
   createVolume(request: CreateVolume): Promise<void>;
-  /** Deletes a volume and all that it alone owns. The endpoints on it must be removed first. */
+  /**
+   * Makes a volume that is `source` as it was at a moment: a clone of a restore point, and the WAL up to the moment,
+   * which is replayed at the first start of a compute on it. The source may sleep, run, or never have run. A volume of
+   * this id is left as it is, and its moment answered again.
+   * @throws PlatformError NOT_FOUND (no such source), MOMENT_OUT_OF_HISTORY, NO_SPACE
+   */
+  branchVolume(request: BranchVolume): Promise<Moment>;
+  /** Deletes a volume, its history, and all that it alone owns. The endpoints on it must be removed first. */
   deleteVolume(volumeId: VolumeId): Promise<void>;
   volumeUsage(volumeId: VolumeId): Promise<VolumeUsage>;
+  /** The moments that a volume can be branched or restored at. @throws PlatformError NOT_FOUND */
+  volumeHistory(volumeId: VolumeId): Promise<VolumeHistory>;
+  /**
+   * The moment that a request means, without making anything: what `branchVolume` would answer now.
+   * @throws PlatformError NOT_FOUND, MOMENT_OUT_OF_HISTORY
+   */
+  findMoment(volumeId: VolumeId, at: MomentRequest): Promise<Moment>;
+  /** How far back a volume's history reaches from now on. */
+  setHistoryRetention(volumeId: VolumeId, seconds: number): Promise<void>;
 
   /**
    * Stores the desired state of an endpoint on the host's own disk and brings a running compute to it: settings that
    * can be reloaded are, others restart it, `disabled` suspends it, pending catalog changes are applied at once if it
-   * runs and else at its next start. A generation lower than the stored one is ignored.
+   * runs and else at its next start. A generation lower than the stored one is ignored. Another volume than before
+   * (a restore) ends the compute on the old one first; clients that come meanwhile wait for the start on the new one.
    */
   applySpec(spec: EndpointSpec): Promise<void>;
   /** Stops the compute and forgets the endpoint. Usage that is not acknowledged stays in its last report, state `idle`. */
@@ -60,6 +77,37 @@ export interface CreateVolume {
   readonly volumeId: VolumeId;
   readonly projectId: ProjectId;
   readonly pgVersion: number;
+  readonly historyRetentionSeconds: number;
+}
+
+export interface BranchVolume {
+  readonly volumeId: VolumeId;
+  readonly projectId: ProjectId;
+  readonly source: VolumeId;
+  readonly at: MomentRequest;
+  readonly historyRetentionSeconds: number;
+}
+
+/** `head`: all that is committed when the call comes. LSN as Postgres writes it (`0/16B3748`); time in RFC 3339. */
+export type MomentRequest =
+  | { readonly kind: 'head' }
+  | { readonly kind: 'lsn'; readonly lsn: string }
+  | { readonly kind: 'time'; readonly time: string };
+
+/**
+ * A moment of a volume: everything in WAL records that end at or before `lsn`, and nothing else. `time` is one at which
+ * the volume was so (RFC 3339, microseconds).
+ */
+export interface Moment {
+  readonly lsn: string;
+  readonly time: string;
+}
+
+export interface VolumeHistory {
+  readonly oldest: Moment;
+  readonly newest: Moment;
+  /** Bytes on disk that history takes beside the volume itself: WAL, and what only restore points own. */
+  readonly bytes: number;
 }
 
 export interface VolumeUsage {

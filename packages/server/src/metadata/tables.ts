@@ -20,6 +20,10 @@ export interface Tables {
   projects: ProjectsTable;
   /** Owner: platform/branches. */
   branches: BranchesTable;
+  branch_annotations: BranchAnnotationsTable;
+  /** Owner: platform/snapshots. */
+  snapshots: SnapshotsTable;
+  snapshot_schedules: SnapshotSchedulesTable;
   /** Owner: platform/endpoints. */
   endpoints: EndpointsTable;
   /** Owner: platform/roles. */
@@ -145,8 +149,53 @@ export interface BranchesTable {
   catalog_seq: ColumnType<string, number | undefined, number>;
   catalog_settled_seq: ColumnType<string, number | undefined, number>;
   creator_user_id: string;
+  init_source: Generated<'parent-data' | 'schema-only'>;
+  parent_lsn: string | null;
+  parent_timestamp: Timestamp | null;
+  expires_at: Timestamp | null;
+  ttl_seconds: number | null;
+  last_reset_at: Timestamp | null;
+  archived_at: Timestamp | null;
+  restored_from: string | null;
+  restored_as: string | null;
+  restore_status: 'restored' | 'finalized' | 'detaching' | null;
+  deleted_at: Timestamp | null;
+  purge_at: Timestamp | null;
   created_at: Timestamp;
   updated_at: Timestamp;
+}
+
+export interface BranchAnnotationsTable {
+  branch_id: string;
+  key: string;
+  value: string;
+}
+
+export interface SnapshotsTable {
+  id: string;
+  project_id: string;
+  source_branch_id: string;
+  name: string;
+  volume_id: string;
+  state: Generated<'init' | 'ready'>;
+  lsn: string | null;
+  snapshot_timestamp: Timestamp | null;
+  is_manual: boolean;
+  full_bytes: ColumnType<string | null, number | null | undefined, number | null>;
+  catalog: JSONColumnType<object>;
+  expires_at: Timestamp | null;
+  created_at: Timestamp;
+}
+
+export interface SnapshotSchedulesTable {
+  branch_id: string;
+  item: number;
+  frequency: 'hourly' | 'daily' | 'weekly' | 'monthly' | 'yearly';
+  hour: number | null;
+  day: number | null;
+  month: number | null;
+  retention_seconds: number | null;
+  next_run_at: Timestamp;
 }
 
 export interface EndpointsTable {
@@ -155,6 +204,8 @@ export interface EndpointsTable {
   branch_id: string;
   name: string | null;
   type: 'read_write' | 'read_only';
+  volume_id: string | null;
+  replica_lag_bytes: ColumnType<string | null, number | null | undefined, number | null>;
   min_cu: number;
   max_cu: number;
   suspend_timeout_seconds: number;

@@ -1,4 +1,4 @@
-import type { BranchId, EndpointId, OrganizationId, ProjectId } from '@tenantry/contract/ids.ts';
+import type { BranchId, EndpointId, OrganizationId, ProjectId, SnapshotId } from '@tenantry/contract/ids.ts';
 import type { Secret } from '../kernel/secret.ts';
 
 /**
@@ -13,6 +13,7 @@ import type { Secret } from '../kernel/secret.ts';
 export interface Platform {
   readonly projects: Projects;
   readonly branches: Branches;
+  readonly snapshots: Snapshots;
   readonly endpoints: Endpoints;
   readonly roles: Roles;
   readonly databases: Databases;
@@ -114,6 +115,20 @@ export interface Branch {
   readonly isDefault: boolean;
   readonly isProtected: boolean;
   readonly logicalBytes: number | null;
+  readonly initSource: 'parent-data' | 'schema-only';
+  /** The moment of the parent that it began at; null for a root branch, and until its volume is made. */
+  readonly parentLsn: string | null;
+  readonly parentTimestamp: Date | null;
+  readonly expiresAt: Date | null;
+  readonly ttlSeconds: number | null;
+  readonly lastResetAt: Date | null;
+  readonly restoredFrom: SnapshotId | null;
+  readonly restoredAs: BranchId | null;
+  readonly restoreStatus: 'restored' | 'finalized' | 'detaching' | null;
+  /** Deleted, and to be recovered until `recoverableUntil`. */
+  readonly deletedAt: Date | null;
+  readonly recoverableUntil: Date | null;
+  readonly annotations: Readonly<Record<string, string>>;
   readonly createdByName: string;
   readonly createdAt: Date;
   readonly updatedAt: Date;
@@ -270,9 +285,158 @@ export interface Branches {
       readonly search?: string;
       readonly sortBy?: 'name' | 'created_at' | 'updated_at';
       readonly sortOrder?: 'asc' | 'desc';
+      readonly includeDeleted?: boolean;
     },
   ): Promise<Page<Branch>>;
   get(principal: Principal, projectId: string, branchId: string): Promise<Branch>;
+  create(principal: Principal, projectId: string, input: CreateBranchInput): Promise<CreatedBranch>;
+  update(principal: Principal, projectId: string, branchId: string, input: UpdateBranchInput): Promise<BranchChange>;
+  setDefault(principal: Principal, projectId: string, branchId: string): Promise<BranchChange>;
+  /**
+   * Recoverable for 7 days unless `isHard`. Undefined: it was deleted before.
+   * @throws PlatformError CONFLICT for a default, root, protected or parent branch
+   */
+  delete(
+    principal: Principal,
+    projectId: string,
+    branchId: string,
+    options: { readonly isHard: boolean },
+  ): Promise<BranchChange | undefined>;
+  recover(principal: Principal, projectId: string, branchId: string): Promise<BranchChange>;
+  /** Its data becomes that of a moment; id, endpoints and connection strings stay. */
+  restore(principal: Principal, projectId: string, branchId: string, input: RestoreBranchInput): Promise<BranchChange>;
+  /** A branch made from a snapshot takes the place of the one that it was restored as. */
+  finalizeRestore(
+    principal: Principal,
+    projectId: string,
+    branchId: string,
+    input: { readonly name?: string },
+  ): Promise<BranchChange>;
+  /** `schema` of one database as SQL. */
+  schema(principal: Principal, projectId: string, branchId: string, query: SchemaQuery): Promise<string>;
+  /** Unified diff from the base branch's schema (the parent's, unless named) to this branch's; empty if equal. */
+  compareSchema(
+    principal: Principal,
+    projectId: string,
+    branchId: string,
+    query: SchemaQuery & { readonly baseBranchId?: string; readonly base?: MomentInput },
+  ): Promise<string>;
+}
+
+/** At most one of both; none: the head. */
+export interface MomentInput {
+  readonly lsn?: string;
+  readonly timestamp?: Date;
+}
+
+export interface SchemaQuery extends MomentInput {
+  readonly databaseName: string;
+}
+
+export interface CreateBranchInput {
+  readonly name?: string;
+  /** Undefined: the default branch. */
+  readonly parentId?: string;
+  readonly at?: MomentInput;
+  readonly initSource?: 'parent-data' | 'schema-only';
+  readonly isProtected?: boolean;
+  readonly isArchived?: boolean;
+  readonly expiresAt?: Date;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly endpoints?: readonly NewEndpointInput[];
+}
+
+export interface CreatedBranch extends BranchChange {
+  readonly endpoints: readonly Endpoint[];
+  readonly roles: readonly Role[];
+  readonly databases: readonly Database[];
+  /** Empty unless it has an endpoint, one role and one database. */
+  readonly connections: readonly ConnectionInfo[];
+}
+
+export interface UpdateBranchInput {
+  readonly name?: string;
+  readonly isProtected?: boolean;
+  /** Null: it stays. */
+  readonly expiresAt?: Date | null;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+export interface RestoreBranchInput {
+  readonly sourceBranchId: string;
+  readonly at?: MomentInput;
+  readonly preserveUnderName?: string;
+}
+
+export interface BranchChange {
+  readonly branch: Branch;
+  readonly operations: readonly Operation[];
+}
+
+export interface Snapshot {
+  readonly id: SnapshotId;
+  readonly projectId: ProjectId;
+  readonly name: string;
+  readonly lsn: string | null;
+  readonly timestamp: Date | null;
+  readonly sourceBranchId: BranchId;
+  readonly createdAt: Date;
+  readonly expiresAt: Date | null;
+  readonly isManual: boolean;
+  readonly fullBytes: number | null;
+}
+
+export interface SnapshotChange {
+  readonly snapshot: Snapshot;
+  readonly operations: readonly Operation[];
+}
+
+export interface SnapshotScheduleItem {
+  readonly frequency: 'hourly' | 'daily' | 'weekly' | 'monthly' | 'yearly';
+  readonly hour?: number;
+  readonly day?: number;
+  readonly month?: number;
+  readonly retentionSeconds?: number;
+}
+
+export interface Snapshots {
+  create(
+    principal: Principal,
+    projectId: string,
+    branchId: string,
+    input: { readonly name?: string; readonly at?: MomentInput; readonly expiresAt?: Date },
+  ): Promise<SnapshotChange>;
+  list(principal: Principal, projectId: string): Promise<readonly Snapshot[]>;
+  update(
+    principal: Principal,
+    projectId: string,
+    snapshotId: string,
+    input: { readonly name?: string; readonly expiresAt?: Date | null },
+  ): Promise<Snapshot>;
+  delete(principal: Principal, projectId: string, snapshotId: string): Promise<readonly Operation[]>;
+  restore(
+    principal: Principal,
+    projectId: string,
+    snapshotId: string,
+    input: { readonly name?: string; readonly targetBranchId?: string; readonly isFinal?: boolean },
+  ): Promise<BranchChange>;
+  schedule(principal: Principal, projectId: string, branchId: string): Promise<readonly SnapshotScheduleItem[]>;
+  setSchedule(
+    principal: Principal,
+    projectId: string,
+    branchId: string,
+    items: readonly SnapshotScheduleItem[],
+  ): Promise<readonly SnapshotScheduleItem[]>;
+}
+
+export interface NewEndpointInput {
+  readonly type: 'read_write' | 'read_only';
+  readonly name?: string;
+  readonly minCu?: number;
+  readonly maxCu?: number;
+  readonly suspendTimeoutSeconds?: number;
+  readonly disabled?: boolean;
+  readonly pgSettings?: Readonly<Record<string, string>>;
 }
 
 export interface UpdateEndpointInput {
@@ -292,6 +456,13 @@ export interface EndpointChange {
 export interface Endpoints {
   list(principal: Principal, projectId: string, branchId?: string): Promise<readonly Endpoint[]>;
   get(principal: Principal, projectId: string, endpointId: string): Promise<Endpoint>;
+  /** @throws PlatformError CONFLICT if the branch has a read-write endpoint and this would be another */
+  create(
+    principal: Principal,
+    projectId: string,
+    input: NewEndpointInput & { readonly branchId: string },
+  ): Promise<EndpointChange>;
+  delete(principal: Principal, projectId: string, endpointId: string): Promise<EndpointChange>;
   update(
     principal: Principal,
     projectId: string,

@@ -1,4 +1,5 @@
 import type { Engine } from '../engines/engine.ts';
+import type { Lsn } from '../wal/lsn.ts';
 
 /** Owner of the files of a volume; null without root: the user that runs Tenantry. */
 export interface FileOwner {
@@ -13,12 +14,53 @@ export interface Volume {
   readonly owner: FileOwner | null;
   readonly dataPath: string;
   readonly walPath: string;
+  /** A clone whose WAL has not been replayed yet: the first start promotes it (`compute/` says how). */
+  readonly needsPromotion: boolean;
 }
 
 export interface CreateVolumeOptions {
   readonly volumeId: string;
   readonly engine: Engine;
   readonly owner: FileOwner | null;
+  readonly historyRetentionSeconds: number;
+}
+
+export interface BranchVolumeOptions {
+  readonly volumeId: string;
+  readonly sourceId: string;
+  readonly at: MomentRequest;
+  readonly owner: FileOwner | null;
+  readonly historyRetentionSeconds: number;
+  /** Needed where a clone of a volume in use is not one moment: of the running compute. Undefined: nothing runs. */
+  readonly backup: BackupSession | undefined;
+}
+
+/** Postgres' low-level backup API on one open session of the running compute. */
+export interface BackupSession {
+  /** `pg_backup_start` with a fast checkpoint. */
+  start(label: string): Promise<void>;
+  /** `pg_backup_stop` without waiting for an archive: the text of `backup_label`, and the LSN of the backup's end. */
+  stop(): Promise<{ readonly label: string; readonly lsn: Lsn }>;
+  /** Ends the session; a backup that was not stopped is given up. */
+  close(): Promise<void>;
+}
+
+export type MomentRequest =
+  | { readonly kind: 'head' }
+  | { readonly kind: 'lsn'; readonly lsn: Lsn }
+  | { readonly kind: 'time'; readonly time: Date };
+
+/** Everything in WAL records that end at or before `lsn`. */
+export interface Moment {
+  readonly lsn: Lsn;
+  /** A time at which the volume was so. */
+  readonly time: Date;
+}
+
+export interface VolumeHistory {
+  readonly oldest: Moment;
+  readonly newest: Moment;
+  readonly bytes: number;
 }
 
 /** The volumes of one machine. A volume exists whole or not at all, whenever the process dies. */
@@ -28,6 +70,32 @@ export interface VolumeStore {
   prepare(engine: Engine): Promise<void>;
   /** Clones the engine's template (made on first use). Returns the present volume if there is one of this id. */
   create(options: CreateVolumeOptions): Promise<Volume>;
+  /**
+   * Makes a volume that is another as it was at a moment. Returns the present volume's moment if there is one of this id.
+   * Until its first start has replayed its WAL, `needsPromotion` says so of it.
+   * @throws PlatformError NOT_FOUND, MOMENT_OUT_OF_HISTORY, NO_SPACE
+   */
+  branch(options: BranchVolumeOptions): Promise<Moment>;
+  /** What `branch` would answer now. @throws PlatformError NOT_FOUND, MOMENT_OUT_OF_HISTORY */
+  findMoment(volumeId: string, at: MomentRequest): Promise<Moment>;
+  /** @throws PlatformError NOT_FOUND */
+  history(volumeId: string): Promise<VolumeHistory>;
+  setHistoryRetention(volumeId: string, seconds: number): Promise<void>;
+  /**
+   * Waits until nothing clones the volume that needs it to stand still. The caller starts Postgres on it only then, and
+   * says `released` once that has ended (before: no clone that needs a still volume begins).
+   */
+  claim(volumeId: string): Promise<Volume | undefined>;
+  released(volumeId: string): void;
+  /**
+   * Links WAL segments that are not in the history yet into it. Cheap where nothing is new (one `stat`): called at every
+   * look at a running compute, and after its end. `walSincePoint`: bytes of WAL since the newest restore point.
+   */
+  archive(volumeId: string): Promise<{ readonly walSincePoint: number }>;
+  /** Makes a restore point of the volume as it is. `backup` as in `BranchVolumeOptions`. */
+  makeRestorePoint(volumeId: string, backup: BackupSession | undefined): Promise<void>;
+  /** Drops history that is older than its retention, and WAL that a stopped volume needs no more. */
+  prune(): Promise<void>;
   find(volumeId: string): Promise<Volume | undefined>;
   list(): Promise<readonly Volume[]>;
   /** Idempotent. */
@@ -38,7 +106,7 @@ export interface VolumeStore {
 }
 
 export interface StorageBackendInfo {
-  readonly name: 'btrfs' | 'reflink' | 'copy';
+  readonly name: 'btrfs' | 'reflink' | 'zfs' | 'copy';
   readonly location: string;
   readonly capabilities: {
     readonly atomicLiveSnapshot: boolean;
