@@ -19,6 +19,11 @@ export interface Host {
    * @throws PlatformError NOT_FOUND (no such source), MOMENT_OUT_OF_HISTORY, NO_SPACE
    */
   branchVolume(request: BranchVolume): Promise<Moment>;
+  /**
+   * Makes a volume with the roles, databases and schemas of `source` at a moment and none of its rows; its history begins
+   * then. A volume of this id is left as it is. @throws as `branchVolume`
+   */
+  createSchemaOnlyVolume(request: BranchVolume): Promise<void>;
   /** Deletes a volume, its history, and all that it alone owns. The endpoints on it must be removed first. */
   deleteVolume(volumeId: VolumeId): Promise<void>;
   volumeUsage(volumeId: VolumeId): Promise<VolumeUsage>;
@@ -141,6 +146,8 @@ export interface EndpointSpec {
 /** A change to roles or databases that the API ordered. Applying one twice is harmless. */
 export type CatalogChange = { readonly seq: number } & (
   | { readonly kind: 'put_role'; readonly name: string; readonly verifier: string }
+  /** As put_role, if there is such a role; else nothing. */
+  | { readonly kind: 'keep_role'; readonly name: string; readonly verifier: string }
   | { readonly kind: 'rename_role'; readonly name: string; readonly newName: string }
   | { readonly kind: 'drop_role'; readonly name: string }
   | { readonly kind: 'create_database'; readonly name: string; readonly owner: string }

@@ -3,6 +3,7 @@ import type { EndpointId } from '@tenantry/contract/ids.ts';
 import { must } from '../../kernel/assert.ts';
 import { PlatformError } from '../../kernel/errors.ts';
 import type {
+  BranchVolume,
   CatalogChange,
   ComputeAddress,
   ComputeRun,
@@ -12,10 +13,14 @@ import type {
   EndpointSpec,
   Host,
   HostInfo,
+  Moment,
+  MomentRequest,
   SeenCatalog,
+  VolumeHistory,
   VolumeId,
 } from '../../host/host.ts';
 import { Notifier } from '../notifier.ts';
+import { FakeVolumes, type FakeVolume } from './fake-volumes.ts';
 
 type Method = Exclude<keyof Host, 'reports'>;
 
@@ -49,7 +54,7 @@ const noRefusal = (): undefined => undefined;
 
 /** A host in memory that keeps the promises of `Host`; what a test wants to see of it is public. */
 export class FakeHost implements Host {
-  readonly volumes = new Map<VolumeId, CreateVolume>();
+  readonly volumes = new FakeVolumes();
   readonly endpoints = new Map<EndpointId, FakeEndpoint>();
   /** Of which nothing is left but runs to be acknowledged. */
   readonly removed = new Map<EndpointId, FakeEndpoint>();
@@ -79,9 +84,34 @@ export class FakeHost implements Host {
     };
   }
 
-  async createVolume({ volumeId, projectId, pgVersion }: CreateVolume): Promise<void> {
-    await this.#arrive('createVolume', volumeId);
-    if (!this.volumes.has(volumeId)) this.volumes.set(volumeId, { volumeId, projectId, pgVersion });
+  async createVolume(request: CreateVolume): Promise<void> {
+    await this.#arrive('createVolume', request.volumeId);
+    this.volumes.create(request);
+  }
+
+  async branchVolume(request: BranchVolume): Promise<Moment> {
+    await this.#arrive('branchVolume', request.volumeId);
+    return this.volumes.branch(request, false);
+  }
+
+  async createSchemaOnlyVolume(request: BranchVolume): Promise<void> {
+    await this.#arrive('createSchemaOnlyVolume', request.volumeId);
+    this.volumes.branch(request, true);
+  }
+
+  async volumeHistory(volumeId: VolumeId): Promise<VolumeHistory> {
+    await this.#arrive('volumeHistory', volumeId);
+    return this.volumes.history(volumeId);
+  }
+
+  async findMoment(volumeId: VolumeId, at: MomentRequest): Promise<Moment> {
+    await this.#arrive('findMoment', volumeId);
+    return this.volumes.findMoment(volumeId, at);
+  }
+
+  async setHistoryRetention(volumeId: VolumeId, seconds: number): Promise<void> {
+    await this.#arrive('setHistoryRetention', volumeId);
+    this.volumes.getOrThrow(volumeId).historyRetentionSeconds = seconds;
   }
 
   async deleteVolume(volumeId: VolumeId): Promise<void> {
@@ -99,14 +129,13 @@ export class FakeHost implements Host {
 
   async applySpec(spec: EndpointSpec): Promise<void> {
     await this.#arrive('applySpec', spec.endpointId);
-    if (!this.volumes.has(spec.volumeId)) {
-      throw new PlatformError('NOT_FOUND', `Cannot use volume ${spec.volumeId}: it does not exist`);
-    }
+    const volume = this.volumes.getOrThrow(spec.volumeId);
     const present = this.endpoints.get(spec.endpointId);
     if (present && present.spec.generation > spec.generation) return;
-    const endpoint = present ?? newFakeEndpoint(spec);
+    const endpoint = present ?? newFakeEndpoint(spec, volume);
     this.endpoints.set(spec.endpointId, endpoint);
-    endpoint.spec = spec;
+    if (endpoint.spec.volumeId !== spec.volumeId && endpoint.state === 'active') this.#stop(endpoint);
+    Object.assign(endpoint, { spec, roles: volume.roles, databases: volume.databases });
     if (spec.disabled && endpoint.state === 'active') this.#stop(endpoint);
     this.report(spec.endpointId);
   }
@@ -252,12 +281,15 @@ export class FakeHost implements Host {
       applyChange(endpoint, change);
       endpoint.appliedSeq = change.seq;
     }
-    if (changes.length > 0) this.report(endpoint.spec.endpointId);
+    if (changes.length > 0) {
+      this.volumes.wrote(endpoint.spec.volumeId);
+      this.report(endpoint.spec.endpointId);
+    }
     return undefined;
   }
 }
 
-const newFakeEndpoint = (spec: EndpointSpec): FakeEndpoint => ({
+const newFakeEndpoint = (spec: EndpointSpec, { roles, databases }: FakeVolume): FakeEndpoint => ({
   spec,
   state: 'idle',
   run: null,
@@ -265,8 +297,8 @@ const newFakeEndpoint = (spec: EndpointSpec): FakeEndpoint => ({
   startedAt: null,
   suspendedAt: null,
   appliedSeq: 0,
-  roles: new Map([['neondb_owner', null]]),
-  databases: new Map([['neondb', 'neondb_owner']]),
+  roles,
+  databases,
   isSeen: false,
   version: 0,
 });
@@ -296,6 +328,9 @@ function applyChange({ roles, databases }: FakeEndpoint, change: CatalogChange):
   switch (change.kind) {
     case 'put_role':
       roles.set(change.name, change.verifier);
+      return;
+    case 'keep_role':
+      if (roles.has(change.name)) roles.set(change.name, change.verifier);
       return;
     case 'rename_role':
       roles.set(change.newName, roles.get(change.name) ?? null);
