@@ -15,7 +15,8 @@ lock=$(cksum <"$ROOT/package-lock.json")
 installed=$(cat "$stamp" 2>/dev/null || true)
 if [ "$installed" != "all $lock" ] && [ "$installed" != "$PACKAGES $lock" ]; then
   echo "Installing npm packages ..." >&2
-  if [ "$PACKAGES" = all ]; then omit=""; else omit="--omit=dev"; fi
+  # Of peers nothing is used that runs; one of them is 26 MB.
+  if [ "$PACKAGES" = all ]; then omit=""; else omit="--omit=dev --omit=peer"; fi
   # Not `npm ci`: that refuses a lock file in which a registry lacked a tool's package for some other platform.
   (cd "$ROOT" && npm install --no-save $omit --ignore-scripts --no-audit --no-fund --loglevel=error >&2)
   echo "$PACKAGES $lock" >"$stamp"
