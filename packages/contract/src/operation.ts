@@ -6,7 +6,15 @@ export const Operation = responseObject('Operation', {
   branch_id: Type.Optional(id('Branch id.')),
   endpoint_id: Type.Optional(id('Endpoint id.')),
   action: choice(
-    ['create_timeline', 'start_compute', 'suspend_compute', 'apply_config', 'delete_timeline', 'create_branch'],
+    [
+      'create_timeline',
+      'start_compute',
+      'suspend_compute',
+      'apply_config',
+      'delete_timeline',
+      'create_branch',
+      'apply_storage_config',
+    ],
     'What is done.',
   ),
   status: choice(

@@ -200,7 +200,8 @@ export type OperationAction =
   | 'suspend_compute'
   | 'apply_config'
   | 'delete_timeline'
-  | 'create_branch';
+  | 'create_branch'
+  | 'apply_storage_config';
 export type OperationStatus =
   | 'scheduling'
   | 'running'
@@ -230,7 +231,12 @@ export interface CreateProjectInput {
   readonly defaultEndpointSettings?: DefaultEndpointSettings;
   readonly historyRetentionSeconds?: number;
   readonly storePasswords?: boolean;
-  readonly branch?: { readonly name?: string; readonly roleName?: string; readonly databaseName?: string };
+  readonly branch?: {
+    readonly name?: string;
+    readonly roleName?: string;
+    readonly databaseName?: string;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
 }
 
 export interface CreatedProject {
@@ -349,6 +355,8 @@ export interface CreateBranchInput {
 export interface CreatedBranch extends BranchChange {
   readonly endpoints: readonly Endpoint[];
   readonly roles: readonly Role[];
+  /** By name, of roles that got a new one: those of a protected parent's child. */
+  readonly passwords: ReadonlyMap<string, Secret>;
   readonly databases: readonly Database[];
   /** Empty unless it has an endpoint, one role and one database. */
   readonly connections: readonly ConnectionInfo[];

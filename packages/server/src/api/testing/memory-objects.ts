@@ -1,5 +1,5 @@
-import { newBranchId, newEndpointId, type BranchId, type ProjectId } from '@tenantry/contract/ids.ts';
-import type { Branch, Endpoint, ProjectUsage, Role } from '../../platform/platform.ts';
+import { newBranchId, newEndpointId, newSnapshotId, type BranchId, type ProjectId } from '@tenantry/contract/ids.ts';
+import type { Branch, Endpoint, ProjectUsage, Role, Snapshot } from '../../platform/platform.ts';
 
 /** The one moment at which everything in memory happens. */
 export const NOW = new Date('2026-11-22T10:11:12.345Z');
@@ -16,7 +16,7 @@ export const NO_USAGE: ProjectUsage = {
   logicalBytes: 30_000_000,
 };
 
-export const newBranch = (projectId: ProjectId, name: string): Branch => ({
+export const newBranch = (projectId: ProjectId, name: string, isDefault = true): Branch => ({
   id: newBranchId(),
   projectId,
   parentId: null,
@@ -24,9 +24,21 @@ export const newBranch = (projectId: ProjectId, name: string): Branch => ({
   state: 'ready',
   pendingState: null,
   stateChangedAt: NOW,
-  isDefault: true,
+  isDefault,
   isProtected: false,
   logicalBytes: null,
+  initSource: 'parent-data',
+  parentLsn: null,
+  parentTimestamp: null,
+  expiresAt: null,
+  ttlSeconds: null,
+  lastResetAt: null,
+  restoredFrom: null,
+  restoredAs: null,
+  restoreStatus: null,
+  deletedAt: null,
+  recoverableUntil: null,
+  annotations: {},
   createdByName: 'Operator',
   createdAt: NOW,
   updatedAt: NOW,
@@ -64,4 +76,17 @@ export const newRole = (branchId: BranchId, name: string): Role => ({
   isProtected: false,
   createdAt: NOW,
   updatedAt: NOW,
+});
+
+export const newSnapshot = (branch: Branch, name: string): Snapshot => ({
+  id: newSnapshotId(),
+  projectId: branch.projectId,
+  name,
+  lsn: '0/16B3748',
+  timestamp: NOW,
+  sourceBranchId: branch.id,
+  createdAt: NOW,
+  expiresAt: null,
+  isManual: true,
+  fullBytes: 30_000_000,
 });
