@@ -19,7 +19,9 @@ import { databaseRoutes } from './routes/database-routes.ts';
 import { endpointRoutes } from './routes/endpoint-routes.ts';
 import { operationRoutes } from './routes/operation-routes.ts';
 import { projectRoutes } from './routes/project-routes.ts';
+import { restoreRoutes } from './routes/restore-routes.ts';
 import { roleRoutes } from './routes/role-routes.ts';
+import { snapshotRoutes } from './routes/snapshot-routes.ts';
 import { answerUnreadable } from './unreadable-request.ts';
 
 export interface ApiServerOptions extends PlainRoutesOptions {
@@ -159,6 +161,8 @@ const createHandlers = (context: HandlerContext): Handlers => ({
   ...roleRoutes(context),
   ...databaseRoutes(context),
   ...operationRoutes(context),
+  ...restoreRoutes(context),
+  ...snapshotRoutes(context),
   ...accountRoutes(context),
 });
 

@@ -101,6 +101,28 @@ const CALLS: Record<RouteName, Call> = {
   suspendProjectEndpoint: {
     answer: { endpoint: { current_state: 'idle' }, operations: [{ action: 'suspend_compute' }] },
   },
+  createSnapshot: {
+    query: '?name=before-the-move',
+    body: { expires_at: '2999-01-01T00:00:00Z' },
+    answer: { snapshot: { name: 'before-the-move', expires_at: '2999-01-01T00:00:00Z', manual: true } },
+  },
+  listSnapshots: { answer: { snapshots: [{ name: 'before-the-move' }] } },
+  updateSnapshot: { body: { snapshot: { name: 'before' } }, answer: { snapshot: { name: 'before' } } },
+  restoreSnapshot: {
+    body: { name: 'as-it-was', finalize_restore: false },
+    answer: { branch: { name: 'as-it-was' }, operations: [{ action: 'create_branch' }] },
+  },
+  restoreProjectBranch: {
+    body: { source_timestamp: '2020-01-01T00:00:00Z', preserve_under_name: 'trunk_old' },
+    answer: { branch: { name: 'trunk' } },
+  },
+  finalizeRestoreBranch: { body: { name: 'trunk_older' }, answer: { operations: [] } },
+  setSnapshotSchedule: {
+    body: { schedule: [{ frequency: 'daily', hour: 3, retention_seconds: 86_400 }] },
+    answer: {},
+  },
+  getSnapshotSchedule: { answer: { schedule: [{ frequency: 'daily', hour: 3, retention_seconds: 86_400 }] } },
+  deleteSnapshot: { answer: { operations: [{ action: 'delete_timeline' }] } },
   createProjectBranchRole: {
     body: { role: { name: 'reader' } },
     answer: { role: { name: 'reader', password: expect.stringMatching(/^npg_/) } },
@@ -152,12 +174,18 @@ export async function callEveryRoute(api: Pick<TestApi, 'call'>): Promise<void> 
   for (const [name, { query = '', body: given }] of Object.entries(CALLS) as [RouteName, Call][]) {
     const route: RouteDefinition = ROUTES[name];
     const path = route.path.replaceAll(/\{(\w+)\}/g, (_, key: string) => must(ids[key], `${name} needs ${key}`));
-    const { status, body, headers } = await api.call(route.method, `${path}${query}`, given);
+    const source = name === 'restoreProjectBranch' && { source_branch_id: ids['branch_id'] };
+    const { status, body, headers } = await api.call(
+      route.method,
+      `${path}${query}`,
+      source ? { ...source, ...given } : given,
+    );
     expect(body, name).toMatchObject(CALLS[name].answer);
     expect(status, name).toBe(route.status);
     expect(headers['content-type'], name).toBe('application/json; charset=utf-8');
     expect(neon.violations(route.method, route.path, route.status, body), name).toEqual([]);
     if (name === 'createProject') Object.assign(ids, idsOf(body));
+    if (name === 'createSnapshot') ids['snapshot_id'] = String((body as { snapshot?: { id: string } }).snapshot?.id);
     if (name === 'createApiKey') ids['key_id'] = String((body as { id?: number }).id);
   }
 }
