@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { PlatformError } from '../kernel/errors.ts';
 import { Secret } from '../kernel/secret.ts';
 
-export type StorageSetting = 'auto' | 'btrfs' | 'reflink' | 'copy';
+export type StorageSetting = 'auto' | 'btrfs' | 'reflink' | 'zfs' | 'copy';
 
 /** Settings of the operator: flags of `./start` over environment over defaults. */
 export interface Config {
@@ -69,7 +69,7 @@ export const SETTINGS = {
     '',
     'Postgres for the metadata; without it Tenantry runs one of its own.',
   ),
-  storage: setting('TENANTRY_STORAGE', 'storage', 'auto', 'auto, btrfs, reflink or copy.'),
+  storage: setting('TENANTRY_STORAGE', 'storage', 'auto', 'auto, btrfs, reflink, zfs or copy.'),
   adminKey: setting(
     'TENANTRY_ADMIN_KEY',
     'admin-key',
@@ -125,7 +125,7 @@ export function readConfig(
     httpsPort: integer(values, 'httpsPort', 0, 65_535, 4443),
     domain,
     databaseUrl: values.databaseUrl ? new Secret(postgresUrl(values.databaseUrl)) : undefined,
-    storage: oneOf(values, 'storage', ['auto', 'btrfs', 'reflink', 'copy']),
+    storage: oneOf(values, 'storage', ['auto', 'btrfs', 'reflink', 'zfs', 'copy']),
     adminKey: values.adminKey ? new Secret(adminKey(values.adminKey)) : undefined,
     minSuspendSeconds: integer(values, 'minSuspendSeconds', 1, 604_800, 60),
     gatewayWorkers: integer(values, 'gatewayWorkers', 1, 256, cores),

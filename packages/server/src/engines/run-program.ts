@@ -30,7 +30,8 @@ export class ProgramError extends Error {
   }
 }
 
-const OUTPUT_MAX_CHARS = 256 * 1024;
+/** Enough for a list of 100,000 datasets. */
+const OUTPUT_MAX_CHARS = 16 * 1024 ** 2;
 
 /**
  * Runs a program to its end and gives its standard output. It is killed at its deadline.

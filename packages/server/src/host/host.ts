@@ -120,6 +120,8 @@ export interface VolumeUsage {
   readonly logicalBytes: number;
   /** Bytes on disk that only this volume owns, WAL included. */
   readonly exclusiveBytes: number;
+  /** Bytes on disk in common with other volumes, templates and restore points; null where that cannot be told. */
+  readonly sharedBytes: number | null;
 }
 
 /** The full desired state of an endpoint. Sent whole each time; kept on the host's disk. */

@@ -14,7 +14,14 @@ import { allocatedBytes, apparentBytes, hasRoom, noSpace } from './disk-space.ts
 import { openBackend, type StorageSetting } from './open-backend.ts';
 import { createTemplateStore, type TemplateStore } from './template-store.ts';
 import { readVolumeRecord, writeVolumeRecord } from './volume-record.ts';
-import type { CreateVolumeOptions, FileOwner, StorageBackendInfo, Volume, VolumeStore } from './volume-store.ts';
+import type {
+  CreateVolumeOptions,
+  FileOwner,
+  StorageBackendInfo,
+  Volume,
+  VolumeStore,
+  VolumeUsage,
+} from './volume-store.ts';
 import { unpackWal } from './wal-directory.ts';
 import { forEachParallel } from './walk-tree.ts';
 
@@ -135,15 +142,15 @@ class LocalVolumeStore implements VolumeStore {
     });
   }
 
-  async usage(volumeId: string): Promise<{ logicalBytes: number; exclusiveBytes: number }> {
+  async usage(volumeId: string): Promise<VolumeUsage> {
     const volume = await this.find(volumeId);
     if (!volume) throw new PlatformError('NOT_FOUND', `Cannot measure volume ${volumeId}: it does not exist`);
-    const [logicalBytes, dataBytes, walBytes] = await Promise.all([
+    const [logicalBytes, { exclusiveBytes, sharedBytes }, walBytes] = await Promise.all([
       apparentBytes(join(volume.dataPath, 'base')),
-      this.#parts.backend.exclusiveBytes(this.#volumeDir(volumeId)),
+      this.#parts.backend.measureTree(this.#volumeDir(volumeId)),
       allocatedBytes(volume.walPath),
     ]);
-    return { logicalBytes, exclusiveBytes: dataBytes + walBytes };
+    return { logicalBytes, exclusiveBytes: exclusiveBytes + walBytes, sharedBytes };
   }
 
   async recover(): Promise<void> {

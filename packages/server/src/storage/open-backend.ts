@@ -8,6 +8,7 @@ import type { Log } from '../kernel/log.ts';
 import type { StorageBackend } from './backends/backend.ts';
 import { createBtrfsBackend } from './backends/btrfs-backend.ts';
 import { createFileBackend } from './backends/file-backend.ts';
+import { findDataset, openZfsBackend } from './backends/zfs-backend.ts';
 import { freeBytes, reserveBytes } from './disk-space.ts';
 import {
   dropPool,
@@ -21,7 +22,7 @@ import {
 } from './pool.ts';
 import { hasSystemTool, runSystemTool } from './system-tool.ts';
 
-export type StorageSetting = 'auto' | 'btrfs' | 'reflink' | 'copy';
+export type StorageSetting = 'auto' | 'btrfs' | 'reflink' | 'zfs' | 'copy';
 
 interface OpenBackendOptions {
   readonly hostDir: string;
@@ -31,15 +32,16 @@ interface OpenBackendOptions {
 }
 
 /** Where volumes can live: directly below the host directory or in a pool, and by which backend. */
-type Layout = 'btrfs' | 'reflink' | 'copy' | 'btrfs-pool' | 'xfs-pool';
+type Layout = 'btrfs' | 'reflink' | 'zfs' | 'copy' | 'btrfs-pool' | 'xfs-pool';
 
-const LAYOUTS: readonly Layout[] = ['btrfs', 'reflink', 'btrfs-pool', 'xfs-pool', 'copy'];
+const LAYOUTS: readonly Layout[] = ['btrfs', 'reflink', 'zfs', 'btrfs-pool', 'xfs-pool', 'copy'];
 
-/** What a setting allows, best first. */
+/** What a setting takes where there are no volumes yet, best first. Datasets are made only where that is asked for. */
 const LAYOUTS_OF: Readonly<Record<StorageSetting, readonly Layout[]>> = {
-  auto: LAYOUTS,
+  auto: LAYOUTS.filter((layout) => layout !== 'zfs'),
   btrfs: ['btrfs', 'btrfs-pool'],
   reflink: ['reflink', 'xfs-pool'],
+  zfs: ['zfs'],
   copy: ['copy'],
 };
 
@@ -54,7 +56,7 @@ export async function openBackend(options: OpenBackendOptions): Promise<StorageB
   const { hostDir, setting, log } = options;
   const kept = await readKeptLayout(hostDir);
   if (kept && (await mayHoldVolumes(options, kept))) {
-    if (!LAYOUTS_OF[setting].includes(kept)) {
+    if (setting !== 'auto' && !LAYOUTS_OF[setting].includes(kept)) {
       throw cannotUse(setting, `volumes of this installation are stored by ${kept}. Move them, or set it to auto`);
     }
     const obstacle = await findObstacle(kept, options);
@@ -123,12 +125,24 @@ async function findObstacle(layout: Layout, { hostDir, isRoot }: OpenBackendOpti
       if ((await statfs(hostDir)).type !== BTRFS_MAGIC) return `${hostDir} is not on btrfs`;
       if (!isRoot) return 'snapshots of btrfs need root';
       return (await hasSystemTool('btrfs')) ? undefined : 'btrfs is missing (apt-get install btrfs-progs)';
+    case 'zfs':
+      return findZfsObstacle({ hostDir, isRoot });
     case 'btrfs-pool':
       return findPoolObstacle('btrfs', { hostDir, isRoot });
     case 'xfs-pool':
       return findPoolObstacle('xfs', { hostDir, isRoot });
   }
   return unreachable(layout);
+}
+
+async function findZfsObstacle({
+  hostDir,
+  isRoot,
+}: Pick<OpenBackendOptions, 'hostDir' | 'isRoot'>): Promise<string | undefined> {
+  if (process.platform !== 'linux') return 'datasets need Linux';
+  if (!isRoot) return 'datasets of ZFS need root';
+  if (!(await hasSystemTool('zfs'))) return 'zfs is missing (apt-get install zfsutils-linux)';
+  return (await findDataset(hostDir)) ? undefined : `${hostDir} is not on a ZFS dataset (zfs create -o mountpoint=...)`;
 }
 
 async function findPoolObstacle(
@@ -175,6 +189,9 @@ async function openLayout(
   }
   if (layout === 'reflink') {
     return createFileBackend({ name: 'reflink', root: hostDir, location: hostDir, advice: null });
+  }
+  if (layout === 'zfs') {
+    return openZfsBackend({ root: hostDir, location: `${hostDir} (ZFS)`, advice: null });
   }
   if (layout === 'copy') {
     return createFileBackend({ name: 'copy', root: hostDir, location: hostDir, advice: copyAdvice(isRoot, obstacles) });

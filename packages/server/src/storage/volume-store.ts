@@ -63,6 +63,15 @@ export interface VolumeHistory {
   readonly bytes: number;
 }
 
+export interface VolumeUsage {
+  /** The size of all databases' files. */
+  readonly logicalBytes: number;
+  /** Bytes on disk that only this volume owns, WAL included. */
+  readonly exclusiveBytes: number;
+  /** Bytes on disk in common with templates, restore points and other volumes; null where that cannot be told. */
+  readonly sharedBytes: number | null;
+}
+
 /** The volumes of one machine. A volume exists whole or not at all, whenever the process dies. */
 export interface VolumeStore {
   readonly backend: StorageBackendInfo;
@@ -100,7 +109,8 @@ export interface VolumeStore {
   list(): Promise<readonly Volume[]>;
   /** Idempotent. */
   delete(volumeId: string): Promise<void>;
-  usage(volumeId: string): Promise<{ readonly logicalBytes: number; readonly exclusiveBytes: number }>;
+  /** @throws PlatformError NOT_FOUND */
+  usage(volumeId: string): Promise<VolumeUsage>;
   /** Removes what a crash left half made. Called once at start, before any other call. */
   recover(): Promise<void>;
 }

@@ -1,6 +1,7 @@
 import type { Dirent } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { codeOf } from '../kernel/errors.ts';
 
 /** More than Node's four I/O threads, so that they never wait for the event loop. */
 const PARALLEL = 16;
@@ -29,14 +30,17 @@ export interface TreeEntry {
   readonly kind: 'directory' | 'file' | 'link' | 'other';
 }
 
-/** All that is below a directory, parents before their children. */
-export async function listTree(root: string): Promise<TreeEntry[]> {
+/**
+ * All that is below a directory, parents before their children.
+ * @param isRunning directories may be removed while we look
+ */
+export async function listTree(root: string, isRunning = false): Promise<TreeEntry[]> {
   const entries: TreeEntry[] = [];
   let level = [''];
   while (level.length > 0) {
     const below: string[] = [];
     await forEachParallel(level, async (directory) => {
-      for (const entry of await readdir(join(root, directory), { withFileTypes: true })) {
+      for (const entry of await readEntries(join(root, directory), isRunning)) {
         const path = directory ? `${directory}/${entry.name}` : entry.name;
         entries.push({ path, kind: kindOf(entry) });
         if (entry.isDirectory()) below.push(path);
@@ -45,6 +49,15 @@ export async function listTree(root: string): Promise<TreeEntry[]> {
     level = below;
   }
   return entries;
+}
+
+async function readEntries(path: string, isRunning: boolean): Promise<Dirent[]> {
+  try {
+    return await readdir(path, { withFileTypes: true });
+  } catch (error) {
+    if (isRunning && codeOf(error) === 'ENOENT') return [];
+    throw error;
+  }
 }
 
 function kindOf(entry: Dirent): TreeEntry['kind'] {

@@ -18,6 +18,7 @@ import type {
   SeenCatalog,
   VolumeHistory,
   VolumeId,
+  VolumeUsage,
 } from '../../host/host.ts';
 import { Notifier } from '../notifier.ts';
 import { FakeVolumes, type FakeVolume } from './fake-volumes.ts';
@@ -122,9 +123,9 @@ export class FakeHost implements Host {
     this.volumes.delete(volumeId);
   }
 
-  async volumeUsage(volumeId: VolumeId): Promise<{ logicalBytes: number; exclusiveBytes: number }> {
+  async volumeUsage(volumeId: VolumeId): Promise<VolumeUsage> {
     await this.#arrive('volumeUsage', volumeId);
-    return { logicalBytes: 1, exclusiveBytes: 1 };
+    return { logicalBytes: 1, exclusiveBytes: 1, sharedBytes: 0 };
   }
 
   async applySpec(spec: EndpointSpec): Promise<void> {

@@ -14,14 +14,27 @@ export interface StorageBackend {
   sealTree(path: string): Promise<void>;
   /** Clones a tree that nobody writes to, and gives the clone's data directory to `owner`. */
   cloneTree(source: string, target: string, owner: FileOwner | null): Promise<void>;
+  /**
+   * The same of a tree that Postgres writes to. One moment where `atomicLiveSnapshot` says so; elsewhere every file is
+   * of some moment between begin and end, and what Postgres removed meanwhile may be left out.
+   */
+  cloneRunningTree(source: string, target: string, owner: FileOwner | null): Promise<void>;
   /** Removes a tree, or a directory that holds trees. Idempotent. */
   removeTree(path: string): Promise<void>;
   /** Makes a tree durable, as far as the sync of its parent directory will not do it by itself. */
   settleTree(path: string): Promise<void>;
   /** Grows `root` by what its disk has to give, if it can. */
   makeRoom(): Promise<void>;
-  /** Bytes on disk that only this tree owns. */
-  exclusiveBytes(path: string): Promise<number>;
+  /** May walk all files of the tree. */
+  measureTree(path: string): Promise<TreeUsage>;
+}
+
+/** Bytes on disk. */
+export interface TreeUsage {
+  /** What only this tree owns. */
+  readonly exclusiveBytes: number;
+  /** What it has in common with others; null where that cannot be told, and `exclusiveBytes` is an upper bound. */
+  readonly sharedBytes: number | null;
 }
 
 export interface BackendOptions {

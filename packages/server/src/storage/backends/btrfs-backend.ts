@@ -1,22 +1,15 @@
-import { chmod, lchown, lstat, readdir, rm } from 'node:fs/promises';
+import { chmod, lstat, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codeOf } from '../../kernel/errors.ts';
 import { runSystemTool } from '../system-tool.ts';
 import type { FileOwner } from '../volume-store.ts';
-import { forEachParallel, listTree } from '../walk-tree.ts';
-import { type BackendOptions, dataPathOf, REMOVE, type StorageBackend } from './backend.ts';
+import { type BackendOptions, REMOVE, type StorageBackend, type TreeUsage } from './backend.ts';
+import { giveData, openToAll } from './open-tree.ts';
 
 /** The inode number of the root of every btrfs subvolume (BTRFS_FIRST_FREE_OBJECTID). */
 const SUBVOLUME_INODE = 256;
 
-/**
- * Trees are subvolumes and a clone is a snapshot: atomic, independent of size. Needs root.
- *
- * A clone must not touch its files, only its `data` directory. Giving 1,300 files to a new owner would copy all
- * metadata of the tree (0.6 MB) and add a back reference to every extent, which makes the commit slower with every
- * volume there is (70 ms at 500 volumes, against 4 ms). So the files of a template are open to all, and what guards
- * them in a clone is `data` itself, which has mode 0700 and the clone's owner. Files that Postgres makes are its own.
- */
+/** Trees are subvolumes and a clone is a snapshot: atomic, independent of size. Needs root. */
 export function createBtrfsBackend({ root, location, advice, makeRoom }: BackendOptions): StorageBackend {
   return {
     info: {
@@ -35,11 +28,12 @@ export function createBtrfsBackend({ root, location, advice, makeRoom }: Backend
     createTree,
     sealTree: openToAll,
     cloneTree,
+    cloneRunningTree: cloneTree,
     removeTree,
     // A rename of a subvolume makes the next sync of its parent a commit of the whole filesystem.
     async settleTree() {},
     makeRoom: makeRoom ?? (async () => {}),
-    exclusiveBytes,
+    measureTree,
   };
 }
 
@@ -50,17 +44,9 @@ async function createTree(path: string): Promise<void> {
   await runSystemTool('chattr', '+C', path);
 }
 
-async function openToAll(path: string): Promise<void> {
-  const data = dataPathOf(path);
-  await forEachParallel(await listTree(data), async (entry) => {
-    if (entry.kind === 'directory') await chmod(join(data, entry.path), 0o777);
-    if (entry.kind === 'file') await chmod(join(data, entry.path), 0o666);
-  });
-}
-
 async function cloneTree(source: string, target: string, owner: FileOwner | null): Promise<void> {
   await runSystemTool('btrfs', 'subvolume', 'snapshot', source, target);
-  if (owner) await lchown(dataPathOf(target), owner.uid, owner.gid);
+  await giveData(target, owner);
 }
 
 async function removeTree(path: string): Promise<void> {
@@ -87,10 +73,12 @@ async function isSubvolume(path: string): Promise<boolean> {
 }
 
 /** Data blocks; the metadata of a sleeping volume is some 100 kB more. */
-async function exclusiveBytes(path: string): Promise<number> {
+async function measureTree(path: string): Promise<TreeUsage> {
   const table = await runSystemTool('btrfs', 'filesystem', 'du', '--raw', '--summarize', path);
-  const [, exclusive] = table.trim().split('\n').at(-1)?.trim().split(/\s+/) ?? [];
-  const bytes = Number(exclusive);
-  if (!Number.isFinite(bytes)) throw new Error(`Cannot read what btrfs says of ${path}: ${table.trim()}`);
-  return bytes;
+  const words = table.trim().split('\n').at(-1)?.trim().split(/\s+/) ?? [];
+  const [totalBytes = Number.NaN, exclusiveBytes = Number.NaN] = words.map(Number);
+  if (!Number.isFinite(totalBytes - exclusiveBytes)) {
+    throw new Error(`Cannot read what btrfs says of ${path}: ${table.trim()}`);
+  }
+  return { exclusiveBytes, sharedBytes: totalBytes - exclusiveBytes };
 }

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { chmod, copyFile, lchown, lstat, mkdir, open, readlink, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { codeOf } from '../../kernel/errors.ts';
 import type { FileOwner } from '../volume-store.ts';
 import { forEachParallel, listTree, type TreeEntry } from '../walk-tree.ts';
 
@@ -8,20 +9,28 @@ export interface CopyTreeOptions {
   readonly owner: FileOwner | null;
   /** Share blocks with the source, or fail. */
   readonly isReflink: boolean;
+  /** Postgres writes to the source: what it removes meanwhile is left out. */
+  readonly isRunning: boolean;
 }
 
 /** Copies what is below `source` into the new directory `target`: modes, links and holes too, owner as told. */
-export async function copyTree(source: string, target: string, { owner, isReflink }: CopyTreeOptions): Promise<void> {
-  const entries = [{ path: '', kind: 'directory' } as TreeEntry, ...(await listTree(source))];
+export async function copyTree(source: string, target: string, options: CopyTreeOptions): Promise<void> {
+  const { owner, isReflink, isRunning } = options;
+  const entries = [{ path: '', kind: 'directory' } as TreeEntry, ...(await listTree(source, isRunning))];
   const directories = entries.filter((entry) => entry.kind === 'directory');
   for (const { path } of directories) await mkdir(join(target, path), { mode: 0o700 });
   const copyData = isReflink ? reflinkFile : copyFileSparse;
   await forEachParallel(entries, async ({ path, kind }) => {
     const from = join(source, path);
     const to = join(target, path);
-    if (kind === 'file') await copyData(from, to);
-    if (kind === 'link') await symlink(await readlink(from), to);
-    if (kind === 'directory') await chmod(to, (await lstat(from)).mode & 0o7777);
+    try {
+      if (kind === 'file') await copyData(from, to);
+      if (kind === 'link') await symlink(await readlink(from), to);
+      if (kind === 'directory') await chmod(to, (await lstat(from)).mode & 0o7777);
+    } catch (error) {
+      if (isRunning && codeOf(error) === 'ENOENT') return;
+      throw error;
+    }
     if (owner && kind !== 'other') await lchown(to, owner.uid, owner.gid);
   });
 }

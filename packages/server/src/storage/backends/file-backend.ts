@@ -24,6 +24,11 @@ export function createFileBackend({ name, root, location, advice, makeRoom }: Fi
     },
     advice,
   };
+  const clone = (isRunning: boolean): StorageBackend['cloneTree'] =>
+    async function cloneFiles(source, target, owner) {
+      await mkdir(target, { mode: 0o711 });
+      await copyTree(`${source}/data`, `${target}/data`, { owner, isReflink, isRunning });
+    };
   return {
     info,
     root,
@@ -32,16 +37,16 @@ export function createFileBackend({ name, root, location, advice, makeRoom }: Fi
     },
     // Clones are files of their own, made with their owner and modes: nothing to prepare.
     async sealTree() {},
-    async cloneTree(source, target, owner) {
-      await mkdir(target, { mode: 0o711 });
-      await copyTree(`${source}/data`, `${target}/data`, { owner, isReflink });
-    },
+    cloneTree: clone(false),
+    cloneRunningTree: clone(true),
     async removeTree(path) {
       await rm(path, REMOVE);
     },
     settleTree: syncTree,
     makeRoom: makeRoom ?? (async () => {}),
-    // No cheap way to tell shared blocks of a reflink apart: its figure is an upper bound.
-    exclusiveBytes: allocatedBytes,
+    // No cheap way to tell shared blocks of a reflink apart.
+    async measureTree(path) {
+      return { exclusiveBytes: await allocatedBytes(path), sharedBytes: isReflink ? null : 0 };
+    },
   };
 }
