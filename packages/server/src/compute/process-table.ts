@@ -47,12 +47,17 @@ export function findProcessesIn(directory: string): ProcessIdentity[] {
   });
 }
 
-/** All processes whose command line holds `text`, with that command line. */
+/**
+ * The processes whose command line holds `text`, with that command line. Without their children: one that was forked
+ * just now, a Postgres session before it names itself, has the command line of its parent, and maybe a lower pid.
+ */
 export function findProcessesByCommand(text: string): { identity: ProcessIdentity; command: string }[] {
-  return listCommands().flatMap(({ pid, command }) => {
-    if (!command.includes(text)) return [];
+  const found = listCommands().filter(({ command }) => command.includes(text));
+  const pids = new Set(found.map(({ pid }) => pid));
+  return found.flatMap(({ pid, command }) => {
     const identity = findProcess(pid);
-    return identity ? [{ identity, command }] : [];
+    const parentPid = findParentPid(pid);
+    return identity && !(parentPid !== undefined && pids.has(parentPid)) ? [{ identity, command }] : [];
   });
 }
 
@@ -75,21 +80,33 @@ function listCommands(): { pid: number; command: string }[] {
   });
 }
 
-/** Field 22 of proc_pid_stat(5), in clock ticks since boot; the name in parentheses may hold anything. */
+/** Field 22 of proc_pid_stat(5), in clock ticks since boot. */
 function startTimeFromProc(pid: number): string | undefined {
+  const fields = statFields(pid);
+  return fields?.[0] === 'Z' || fields?.[0] === 'X' ? undefined : fields?.[19];
+}
+
+function findParentPid(pid: number): number | undefined {
+  if (hasProc) return Number(statFields(pid)?.[1]);
+  const text = askPs(pid, 'ppid=');
+  return text === undefined ? undefined : Number(text);
+}
+
+/** From field 3 (state) of proc_pid_stat(5) on; the name before it, in parentheses, may hold anything. */
+function statFields(pid: number): string[] | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    const [state] = fields;
-    return state === 'Z' || state === 'X' ? undefined : fields[19];
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   } catch {
     return undefined;
   }
 }
 
-function startTimeFromPs(pid: number): string | undefined {
+const startTimeFromPs = (pid: number): string | undefined => askPs(pid, 'lstart=');
+
+function askPs(pid: number, column: string): string | undefined {
   try {
-    return execFileSync('ps', ['-o', 'lstart=', '-p', String(pid)], { encoding: 'utf8', timeout: 5000 }).trim();
+    return execFileSync('ps', ['-o', column, '-p', String(pid)], { encoding: 'utf8', timeout: 5000 }).trim();
   } catch {
     return undefined;
   }
