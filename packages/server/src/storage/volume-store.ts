@@ -1,5 +1,6 @@
 import type { Engine } from '../engines/engine.ts';
 import type { Lsn } from '../wal/lsn.ts';
+import type { TimeUs } from './history/time-us.ts';
 
 /** Owner of the files of a volume; null without root: the user that runs Tenantry. */
 export interface FileOwner {
@@ -48,13 +49,13 @@ export interface BackupSession {
 export type MomentRequest =
   | { readonly kind: 'head' }
   | { readonly kind: 'lsn'; readonly lsn: Lsn }
-  | { readonly kind: 'time'; readonly time: Date };
+  | { readonly kind: 'time'; readonly timeUs: TimeUs };
 
 /** Everything in WAL records that end at or before `lsn`. */
 export interface Moment {
   readonly lsn: Lsn;
   /** A time at which the volume was so. */
-  readonly time: Date;
+  readonly timeUs: TimeUs;
 }
 
 export interface VolumeHistory {
