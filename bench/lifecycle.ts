@@ -1,12 +1,12 @@
-import { readFileSync, statfsSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import type { CreatedProject, TestProject } from '../tests/support/api.ts';
 import { asTestProject } from '../tests/support/api.ts';
+import { diskUsage } from '../tests/support/disk-usage.ts';
 import { must } from '../tests/support/must.ts';
 import { cpuSeconds, memoryOf, withDescendants } from '../tests/support/os-processes.ts';
-import { runOk } from '../tests/support/run.ts';
 import { startPlatform, type RunningPlatform } from '../tests/support/start-platform.ts';
 import { BarePostgres } from './bare-postgres.ts';
 import { median, print, round, say, summarize, timed, type Summary } from './statistics.ts';
@@ -136,35 +136,18 @@ function printGrowth(few: Timings, many: Timings, sleeping: number): void {
   }
 }
 
-/**
- * Disk that new projects take once they sleep, WAL and metadata included. In a pool the filesystem's own count is taken:
- * blocks of the image come and go with the discards of deleted projects.
- */
+/** Disk that new projects take once they sleep, WAL and metadata included. */
 async function measureDisk(platform: RunningPlatform, count: number): Promise<void> {
   if (count < 1) return;
-  const mounts = readFileSync('/proc/mounts', 'utf8')
-    .split('\n')
-    .map((line) => line.split(' ')[1] ?? '');
-  const pool = mounts.find((path) => path.startsWith(`${platform.dataDir}/`));
-  const usedOn = (path: string): number => {
-    const { blocks, bfree, bsize } = statfsSync(path);
-    return (blocks - bfree) * bsize;
-  };
-  const used = async (): Promise<number> => {
-    await runOk('sync', []);
-    if (pool === undefined) return usedOn(platform.dataDir);
-    const outside = Number((await runOk('du', ['-sxB1', '--exclude=*.img', platform.dataDir])).split('\t')[0]);
-    return outside + usedOn(pool);
-  };
-  const before = await used();
+  const before = await diskUsage(platform);
   await addSleepers(platform, count);
-  const value = round(((await used()) - before) / count / MB);
+  const value = round(((await diskUsage(platform)).bytes - before.bytes) / count / MB);
   print({
     case: 'disk per new sleeping project',
     value,
     unit: 'MB',
     count,
-    isPool: pool !== undefined,
+    isPool: before.isPool,
     target: 3,
     ok: value < 3,
   });

@@ -57,6 +57,9 @@ export interface TestProject {
   readonly created: CreatedProject;
 }
 
+/** What is needed to name an endpoint, of a project's first branch or of any other. */
+export type EndpointRef = Pick<TestProject, 'id' | 'endpointId'>;
+
 /** A thin client of the management API: it hides the transport, nothing else. */
 export class Api {
   readonly url: string;
@@ -123,7 +126,7 @@ export class Api {
     }
   }
 
-  async endpoint(project: TestProject): Promise<Endpoint> {
+  async endpoint(project: EndpointRef): Promise<Endpoint> {
     const path = `/projects/${project.id}/endpoints/${project.endpointId}`;
     return (await this.call<{ endpoint: Endpoint }>('GET', path)).endpoint;
   }
@@ -136,22 +139,22 @@ export class Api {
     return (await this.call<BranchResponse>('GET', `/projects/${project.id}/branches/${project.branchId}`)).branch;
   }
 
-  async updateEndpoint(project: TestProject, endpoint: Record<string, unknown>): Promise<void> {
+  async updateEndpoint(project: EndpointRef, endpoint: Record<string, unknown>): Promise<void> {
     await this.call('PATCH', `/projects/${project.id}/endpoints/${project.endpointId}`, { endpoint });
     await this.settled(project.id);
   }
 
   /** Suspends through the API and waits until the endpoint is idle. */
-  async suspend(project: TestProject): Promise<void> {
+  async suspend(project: EndpointRef): Promise<void> {
     await this.call('POST', `/projects/${project.id}/endpoints/${project.endpointId}/suspend`);
     await this.untilIdle(project);
   }
 
-  async start(project: TestProject): Promise<void> {
+  async start(project: EndpointRef): Promise<void> {
     await this.call('POST', `/projects/${project.id}/endpoints/${project.endpointId}/start`);
   }
 
-  async untilIdle(project: TestProject, timeoutMs = 20_000): Promise<Endpoint> {
+  async untilIdle(project: EndpointRef, timeoutMs = 20_000): Promise<Endpoint> {
     return await waitUntil(
       `endpoint ${project.endpointId} idle`,
       async () => {

@@ -1,9 +1,10 @@
-import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync, statfsSync, readdirSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { ApiFailure, TestProject } from '../support/api.ts';
 import { NO_PSQL, psql } from '../support/psql.ts';
-import { run, runOk } from '../support/run.ts';
+import { run } from '../support/run.ts';
+import { smallDisk } from '../support/small-disk.ts';
 import { startPlatform } from '../support/start-platform.ts';
 import { waitUntil } from '../support/wait-until.ts';
 
@@ -55,41 +56,3 @@ describe.skipIf(!IS_ROOT || NO_PSQL)('a full disk (root only: it mounts a small 
     );
   });
 });
-
-interface SmallDisk extends AsyncDisposable {
-  readonly path: string;
-  freeBytes(): number;
-  /** Fills it so that this much is free; infinity empties the filler. */
-  leave(bytes: number): void;
-}
-
-/** An ext4 filesystem of its own, in a file. */
-async function smallDisk(megabytes: number): Promise<SmallDisk> {
-  const root = mkdtempSync('/tmp/tenantry-disk-');
-  const image = join(root, 'image');
-  const path = join(root, 'mnt');
-  writeFileSync(image, '');
-  truncateSync(image, megabytes * MB);
-  mkdirSync(path);
-  await runOk('chmod', ['711', root]);
-  await runOk('mkfs.ext4', ['-q', '-m', '0', image]);
-  await runOk('mount', ['-o', 'loop', image, path]);
-  const filler = join(path, 'filler');
-  const freeBytes = (): number => {
-    const { bavail, bsize } = statfsSync(path);
-    return bavail * bsize;
-  };
-  return {
-    path,
-    freeBytes,
-    leave(bytes) {
-      rmSync(filler, { force: true });
-      const size = freeBytes() - bytes;
-      if (size > 0) writeFileSync(filler, Buffer.alloc(size));
-    },
-    async [Symbol.asyncDispose]() {
-      await run('umount', ['-l', path]);
-      rmSync(root, { recursive: true, force: true });
-    },
-  };
-}
