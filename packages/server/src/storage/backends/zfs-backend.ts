@@ -24,9 +24,8 @@ const BUSY_PAUSE_MS = 250;
  * as its target, so that relative links from inside a tree to outside hold. The link is made first and removed
  * last: no dataset is without one, whenever the process dies.
  *
- * The snapshot that a clone comes from has the name of the clone's dataset. To remove a tree that has clones, the clone of
- * its newest snapshot is promoted: it takes over all snapshots, and the tree becomes a clone of it that nothing depends on.
- * Snapshots are destroyed in advance (`-d`), so each goes with the last of the two that it stands between.
+ * To remove a tree that has clones, the clone of its newest snapshot is promoted: it takes over all snapshots, and the tree
+ * becomes a clone of it that nothing depends on. Snapshots are destroyed in advance (`-d`): each goes with its last clone.
  */
 export async function openZfsBackend({ root, location, advice }: BackendOptions): Promise<StorageBackend> {
   const treesDir = join(root, 'trees');
@@ -104,15 +103,13 @@ async function createTreesDataset(root: string, treesDir: string): Promise<strin
 
 /** Mounts what a boot left unmounted, and destroys snapshots whose clone a crash prevented. */
 async function settleDatasets(base: string): Promise<void> {
-  const rows = await listRows('-r', '-o', 'name,mounted', base);
+  const rows = await listRows('-r', '-o', 'name,mounted,origin', base);
   for (const [name = '', mounted] of rows) if (mounted === 'no') await runZfs('mount', name);
-  const names = new Set(rows.map(([name]) => name));
+  const origins = new Set(rows.map(([, , origin]) => origin));
   for (const [snapshot = ''] of await listRows('-r', '-t', 'snapshot', '-o', 'name', base)) {
-    if (!names.has(`${base}/${cloneIdOf(snapshot)}`)) await runZfs('destroy', '-d', snapshot);
+    if (!origins.has(snapshot)) await runZfs('destroy', '-d', snapshot);
   }
 }
-
-const cloneIdOf = (snapshot: string): string => snapshot.slice(snapshot.indexOf('@') + 1);
 
 class TreeDatasets {
   readonly #base: string;
@@ -181,11 +178,17 @@ class TreeDatasets {
       const snapshots = await listRows('-d', '1', '-t', 'snapshot', '-o', 'name', dataset);
       const [newest] = snapshots.at(-1) ?? [];
       if (newest === undefined) break;
-      const clone = this.#datasetOf(cloneIdOf(newest));
-      if (await exists(clone)) await runZfs('promote', clone);
+      const clone = await this.#findClone(newest);
+      if (clone !== undefined) await runZfs('promote', clone);
       else await runZfs('destroy', newest);
     }
     await destroyUnused(dataset);
+  }
+
+  /** By a look at all trees: only newer versions of ZFS can ask a snapshot for its clones. */
+  async #findClone(snapshot: string): Promise<string | undefined> {
+    const rows = await listRows('-r', '-o', 'name,origin', this.#base);
+    return rows.find(([, origin]) => origin === snapshot)?.[0];
   }
 
   /** Makes the link that is the tree's path, to a dataset that is yet to be made. */
