@@ -18,6 +18,8 @@ export interface Tables {
   hosts: HostsTable;
   /** Owner: platform/projects. */
   projects: ProjectsTable;
+  /** Owner: platform/hosts. */
+  host_removals: HostRemovalsTable;
   /** Owner: platform/branches. */
   branches: BranchesTable;
   branch_annotations: BranchAnnotationsTable;
@@ -99,6 +101,13 @@ export interface MembershipsTable {
 }
 
 export interface HostsTable {
+  id: string;
+  created_at: Timestamp;
+}
+
+export interface HostRemovalsTable {
+  project_id: string;
+  kind: 'endpoint' | 'volume';
   id: string;
   created_at: Timestamp;
 }
@@ -195,7 +204,7 @@ export interface SnapshotSchedulesTable {
   day: number | null;
   month: number | null;
   retention_seconds: number | null;
-  next_run_at: Timestamp;
+  next_run_at: GivenTimestamp;
 }
 
 export interface EndpointsTable {

@@ -1,11 +1,18 @@
+import { PlatformError } from '../kernel/errors.ts';
 import type { OperationDefinition, OperationEngine } from '../operations/operation.ts';
 import { Authenticator } from './accounts/authenticator.ts';
 import { getMe, listMyOrganizations } from './accounts/get-me.ts';
 import { createApiKey } from './api-keys/create-api-key.ts';
 import { listApiKeys } from './api-keys/list-api-keys.ts';
 import { revokeApiKey } from './api-keys/revoke-api-key.ts';
+import { createBranch } from './branches/create-branch.ts';
+import { createBranchVolume } from './branches/create-branch-volume.ts';
+import { deleteBranch } from './branches/delete-branch.ts';
 import { getBranch } from './branches/get-branch.ts';
 import { listBranches } from './branches/list-branches.ts';
+import { recoverBranch } from './branches/recover-branch.ts';
+import { setDefaultBranch } from './branches/set-default-branch.ts';
+import { updateBranch } from './branches/update-branch.ts';
 import { applyCatalogChange } from './catalog/order-catalog-change.ts';
 import type { PlatformContext, PlatformDeps } from './context.ts';
 import { createDatabase } from './databases/create-database.ts';
@@ -14,6 +21,8 @@ import { getDatabase } from './databases/get-database.ts';
 import { listDatabases } from './databases/list-databases.ts';
 import { updateDatabase } from './databases/update-database.ts';
 import { applyEndpointSpec } from './endpoints/apply-endpoint-spec.ts';
+import { createEndpoint, makeEndpoint } from './endpoints/create-endpoint.ts';
+import { deleteEndpoint } from './endpoints/delete-endpoint.ts';
 import { getEndpoint } from './endpoints/get-endpoint.ts';
 import { listEndpoints } from './endpoints/list-endpoints.ts';
 import { restartCompute, restartEndpoint } from './endpoints/restart-endpoint.ts';
@@ -21,9 +30,11 @@ import { startCompute, startEndpoint } from './endpoints/start-endpoint.ts';
 import { suspendCompute, suspendEndpoint } from './endpoints/suspend-endpoint.ts';
 import { updateEndpoint } from './endpoints/update-endpoint.ts';
 import { HostEngines } from './hosts/host-engines.ts';
+import { removeEndpoints, removeVolumes } from './hosts/remove-from-host.ts';
 import { getOperation } from './operations/get-operation.ts';
 import { listOperations } from './operations/list-operations.ts';
 import type { Platform } from './platform.ts';
+import { applyHistoryRetention } from './projects/apply-history-retention.ts';
 import { createProject } from './projects/create-project.ts';
 import { createTimeline } from './projects/create-timeline.ts';
 import { deleteProject, deleteTimeline } from './projects/delete-project.ts';
@@ -42,12 +53,21 @@ import { revealRolePassword } from './roles/reveal-role-password.ts';
 export const operationDefinitions: readonly OperationDefinition<never, PlatformDeps>[] = [
   applyCatalogChange,
   applyEndpointSpec,
+  applyHistoryRetention,
+  createBranchVolume,
   createTimeline,
   deleteTimeline,
+  makeEndpoint,
+  removeEndpoints,
+  removeVolumes,
   restartCompute,
   startCompute,
   suspendCompute,
 ];
+
+const notBuilt = async (): Promise<never> => {
+  throw new PlatformError('INTERNAL', 'Cannot do this yet');
+};
 
 /** Binds the verbs of all nouns to what they need. The engine runs elsewhere, with `operationDefinitions`. */
 export function createPlatform(deps: PlatformDeps, engine: OperationEngine): Platform {
@@ -66,10 +86,30 @@ export function createPlatform(deps: PlatformDeps, engine: OperationEngine): Pla
     branches: {
       list: (principal, projectId, page) => listBranches(context, principal, projectId, page),
       get: (principal, projectId, branchId) => getBranch(context, principal, projectId, branchId),
+      create: (principal, projectId, input) => createBranch(context, principal, projectId, input),
+      update: (principal, projectId, id, input) => updateBranch(context, principal, projectId, id, input),
+      setDefault: (principal, projectId, branchId) => setDefaultBranch(context, principal, projectId, branchId),
+      delete: (principal, projectId, id, options) => deleteBranch(context, principal, projectId, id, options),
+      recover: (principal, projectId, branchId) => recoverBranch(context, principal, projectId, branchId),
+      restore: notBuilt,
+      finalizeRestore: notBuilt,
+      schema: notBuilt,
+      compareSchema: notBuilt,
+    },
+    snapshots: {
+      create: notBuilt,
+      list: notBuilt,
+      update: notBuilt,
+      delete: notBuilt,
+      restore: notBuilt,
+      schedule: notBuilt,
+      setSchedule: notBuilt,
     },
     endpoints: {
       list: (principal, projectId, branchId) => listEndpoints(context, principal, projectId, branchId),
       get: (principal, projectId, id) => getEndpoint(context, principal, projectId, id),
+      create: (principal, projectId, input) => createEndpoint(context, principal, projectId, input),
+      delete: (principal, projectId, id) => deleteEndpoint(context, principal, projectId, id),
       update: (principal, projectId, id, input) => updateEndpoint(context, principal, projectId, id, input),
       start: (principal, projectId, id) => startEndpoint(context, principal, projectId, id),
       suspend: (principal, projectId, id) => suspendEndpoint(context, principal, projectId, id),

@@ -81,3 +81,12 @@ create table snapshot_schedules (
 );
 
 create index snapshot_schedules_due on snapshot_schedules (next_run_at);
+
+-- What the host must still remove: written with the deletion of the rows that it belonged to, deleted once it is gone.
+create table host_removals (
+  project_id text not null references projects on delete cascade,
+  kind text not null check (kind in ('endpoint', 'volume')),
+  id text not null,
+  created_at timestamptz(3) not null default now(),
+  primary key (project_id, kind, id)
+);

@@ -1,4 +1,6 @@
+import type { Kysely } from 'kysely';
 import { must } from '../../kernel/assert.ts';
+import type { Tables } from '../../metadata/tables.ts';
 import { isId, notFound } from '../checks.ts';
 import type { PlatformContext } from '../context.ts';
 import type { Branch, Principal } from '../platform.ts';
@@ -25,7 +27,12 @@ export async function getBranchRow(
   branchId: string,
 ): Promise<BranchRow> {
   await getProjectAccess(metadata, principal, projectId);
-  const row = isId(branchId) ? await findBranchRow(metadata, projectId, branchId) : undefined;
+  return getBranchRowIn(metadata, projectId, branchId);
+}
+
+/** Without a look at who asks. @throws PlatformError NOT_FOUND */
+export async function getBranchRowIn(db: Kysely<Tables>, projectId: string, branchId: string): Promise<BranchRow> {
+  const row = isId(branchId) ? await findBranchRow(db, projectId, branchId) : undefined;
   if (!row) throw notFound('branch', branchId);
   return row;
 }

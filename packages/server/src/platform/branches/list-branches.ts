@@ -14,13 +14,13 @@ export async function listBranches(
   context: PlatformContext,
   principal: Principal,
   projectId: string,
-  { limit, cursor, search, sortBy = 'updated_at', sortOrder = 'desc' }: BranchPageRequest,
+  { limit, cursor, search, sortBy = 'updated_at', sortOrder = 'desc', includeDeleted = false }: BranchPageRequest,
 ): Promise<Page<Branch>> {
   await getProjectAccess(context.metadata, principal, projectId);
   const direction = sortOrder === 'asc' ? 1 : -1;
   const compare = (a: readonly string[], b: readonly string[]): number => direction * compareKeys(a, b);
   const after = cursor === undefined ? undefined : parseCursor(cursor, 2);
-  const rows = (await listBranchRows(context.metadata, projectId))
+  const rows = (await listBranchRows(context.metadata, projectId, { includeDeleted }))
     .filter((row) => search === undefined || matches(row, search))
     .filter((row) => after === undefined || compare(keysOf(row, sortBy), after) > 0)
     .sort((a, b) => compare(keysOf(a, sortBy), keysOf(b, sortBy)))

@@ -113,3 +113,10 @@ export async function getCatalogProgress(
     from branches b where b.id = ${branchId}`.execute(db);
   return { hasPending: rows[0]?.has_pending ?? true, settledSeq: Number(rows[0]?.settled_seq ?? 0) };
 }
+
+/** Number of the branch's last change that is pending; 0 if none is. */
+export async function findLastPendingSeq(db: Kysely<Tables>, branchId: string): Promise<number> {
+  const { rows } = await sql<{ seq: string | null }>`
+    select max(seq) as seq from catalog_changes where branch_id = ${branchId} and state = 'pending'`.execute(db);
+  return Number(rows[0]?.seq ?? 0);
+}

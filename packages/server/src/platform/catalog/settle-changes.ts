@@ -27,6 +27,7 @@ async function settleOne({ tx }: Work, branchId: string, { change, undo, passwor
       return deleteRoleRow(tx, branchId, change.name);
     case 'drop_database':
       return undo.kind === 'keep_database' ? deleteDatabaseRow(tx, undo.id) : undefined;
+    case 'keep_role':
     case 'rename_role':
     case 'create_database':
     case 'update_database':

@@ -26,7 +26,7 @@ export interface DirectoryChange {
 /**
  * Numbers the change of these endpoints' entries. The last statement of its transaction: the advisory lock is held
  * until the commit, so that the order of numbers is the order of commits, and nobody who holds it waits for a row.
- * @returns the highest number given; undefined if no such endpoint exists
+ * @returns the highest number given; undefined if no such endpoint ever was
  */
 export async function stampDirectory(
   tx: Transaction<Tables>,
@@ -35,9 +35,13 @@ export async function stampDirectory(
   await sql`select pg_advisory_xact_lock(hashtextextended('tenantry.directory', 0))`.execute(tx);
   const { rows } = await sql<{ seq: string }>`
     insert into directory_entries (endpoint_id, project_id, branch_id, seq, is_deleted)
-    select e.id, e.project_id, e.branch_id, nextval('directory_seq'), p.deleted_at is not null
-    from endpoints e join projects p on p.id = e.project_id
+    select e.id, e.project_id, e.branch_id, nextval('directory_seq'), p.deleted_at is not null or b.deleted_at is not null
+    from endpoints e join branches b on b.id = e.branch_id join projects p on p.id = e.project_id
     where e.id = any(${endpointIds})
+    union all
+    select d.endpoint_id, d.project_id, d.branch_id, nextval('directory_seq'), true
+    from directory_entries d
+    where d.endpoint_id = any(${endpointIds}) and not exists (select from endpoints e where e.id = d.endpoint_id)
     on conflict (endpoint_id) do update set seq = excluded.seq, is_deleted = excluded.is_deleted
     returning seq`.execute(tx);
   return rows.length === 0 ? undefined : Math.max(...rows.map((row) => Number(row.seq)));
@@ -62,7 +66,7 @@ const selectEntries = sql`
     (select coalesce(json_object_agg(r.name, r.verifier), '{}') from roles r
       where r.branch_id = d.branch_id and r.verifier is not null and not r.is_deleting) as roles
   from directory_entries d
-  left join (endpoints e join branches b on b.id = e.branch_id
+  left join (endpoints e join branches b on b.id = e.branch_id and b.deleted_at is null
     join projects p on p.id = e.project_id and p.deleted_at is null) on e.id = d.endpoint_id`;
 
 /** Changes above `sinceSeq` in order; of each endpoint only the last. From 0, deleted endpoints are left out. */

@@ -1,5 +1,5 @@
 import { sql, type Kysely, type Selectable, type Transaction } from 'kysely';
-import type { BranchId, EndpointId } from '@tenantry/contract/ids.ts';
+import { newVolumeId, type BranchId, type EndpointId } from '@tenantry/contract/ids.ts';
 import type { EndpointsTable, Tables } from '../../metadata/tables.ts';
 import type { ComputeState } from '../../host/host.ts';
 import { toHostname } from '../projects/connection-uri.ts';
@@ -18,6 +18,7 @@ const select = (db: Kysely<Tables>) =>
   db
     .selectFrom('endpoints')
     .innerJoin('projects', 'projects.id', 'endpoints.project_id')
+    .innerJoin('branches', 'branches.id', 'endpoints.branch_id')
     .selectAll('endpoints')
     .select('projects.region_id');
 
@@ -27,7 +28,7 @@ export async function listEndpointRows(
   { projectId, branchId, endpointId }: EndpointFilter,
   domain: string,
 ): Promise<readonly Endpoint[]> {
-  let query = select(db).where('endpoints.project_id', '=', projectId);
+  let query = select(db).where('endpoints.project_id', '=', projectId).where('branches.deleted_at', 'is', null);
   if (branchId !== undefined) query = query.where('endpoints.branch_id', '=', branchId);
   if (endpointId !== undefined) query = query.where('endpoints.id', '=', endpointId);
   const rows = await query.orderBy('endpoints.created_at').orderBy('endpoints.id').execute();
@@ -38,12 +39,16 @@ export interface NewEndpoint {
   readonly id: EndpointId;
   readonly projectId: string;
   readonly branchId: BranchId;
+  readonly type: 'read_write' | 'read_only';
+  readonly name: string | null;
+  readonly disabled: boolean;
   readonly minCu: number;
   readonly maxCu: number;
   readonly suspendTimeoutSeconds: number;
   readonly pgSettings: Readonly<Record<string, string>>;
 }
 
+/** A read-only one gets the id of a volume of its own. */
 export async function insertEndpoint(tx: Transaction<Tables>, endpoint: NewEndpoint): Promise<void> {
   await tx
     .insertInto('endpoints')
@@ -51,7 +56,10 @@ export async function insertEndpoint(tx: Transaction<Tables>, endpoint: NewEndpo
       id: endpoint.id,
       project_id: endpoint.projectId,
       branch_id: endpoint.branchId,
-      type: 'read_write',
+      type: endpoint.type,
+      name: endpoint.name,
+      disabled: endpoint.disabled,
+      volume_id: endpoint.type === 'read_only' ? newVolumeId() : null,
       min_cu: endpoint.minCu,
       max_cu: endpoint.maxCu,
       suspend_timeout_seconds: endpoint.suspendTimeoutSeconds,
@@ -63,6 +71,22 @@ export async function insertEndpoint(tx: Transaction<Tables>, endpoint: NewEndpo
 /** The host must be told anew. Part of the transaction that changes what it is told. */
 export async function raiseGeneration(tx: Transaction<Tables>, endpointIds: readonly string[]): Promise<void> {
   await sql`update endpoints set generation = generation + 1 where id = any(${endpointIds})`.execute(tx);
+}
+
+export async function listEndpointTypes(
+  db: Kysely<Tables>,
+  branchId: string,
+): Promise<readonly EndpointsTable['type'][]> {
+  const rows = await db.selectFrom('endpoints').select('type').where('branch_id', '=', branchId).execute();
+  return rows.map((row) => row.type);
+}
+
+/**
+ * For a new endpoint, whose reports count from 0: what was settled on an endpoint before is in the volume, so that
+ * anything that its compute shows is newer.
+ */
+export async function forgetSettledChanges(tx: Transaction<Tables>, branchId: string): Promise<void> {
+  await sql`update branches set catalog_settled_seq = 0 where id = ${branchId}`.execute(tx);
 }
 
 export async function findReadWriteEndpointId(db: Kysely<Tables>, branchId: string): Promise<string | undefined> {
@@ -83,6 +107,35 @@ export async function listEndpointIds(
   if (projectId !== undefined) query = query.where('project_id', '=', projectId);
   if (branchId !== undefined) query = query.where('branch_id', '=', branchId);
   return (await query.execute()).map((row) => row.id);
+}
+
+/** Of a branch; `volumeId` is null where the endpoint is on the branch's own. */
+export async function listEndpointVolumes(
+  db: Kysely<Tables>,
+  branchId: string,
+): Promise<readonly { readonly endpointId: EndpointId; readonly volumeId: string | null }[]> {
+  const rows = await db
+    .selectFrom('endpoints')
+    .select(['id', 'volume_id'])
+    .where('branch_id', '=', branchId)
+    .orderBy('id')
+    .execute();
+  return rows.map((row) => ({ endpointId: row.id as EndpointId, volumeId: row.volume_id }));
+}
+
+/** The own volume of a read-only endpoint, and that of its branch as `source`; undefined for any other endpoint. */
+export async function findReplicaVolume(
+  db: Kysely<Tables>,
+  endpointId: string,
+): Promise<{ readonly volumeId: string; readonly source: string; readonly projectId: string } | undefined> {
+  const row = await db
+    .selectFrom('endpoints')
+    .innerJoin('branches', 'branches.id', 'endpoints.branch_id')
+    .select(['endpoints.volume_id', 'branches.volume_id as source', 'branches.project_id'])
+    .where('endpoints.id', '=', endpointId)
+    .executeTakeFirst();
+  if (!row || row.volume_id === null) return undefined;
+  return { volumeId: row.volume_id, source: row.source, projectId: row.project_id };
 }
 
 /** Endpoints of which the host has told another generation than ours, once their volume exists; in the order of ids. */

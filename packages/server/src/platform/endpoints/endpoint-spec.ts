@@ -33,8 +33,8 @@ export async function listEndpointSpecs(
   endpointIds: readonly string[],
 ): Promise<readonly EndpointSpec[]> {
   const { rows } = await sql<SpecRow>`
-    select e.id, e.branch_id, e.project_id, b.volume_id, e.generation, p.pg_version, e.type, e.min_cu, e.max_cu,
-      e.disabled, e.suspend_timeout_seconds, p.default_endpoint_settings, e.pg_settings,
+    select e.id, e.branch_id, e.project_id, coalesce(e.volume_id, b.volume_id) as volume_id, e.generation, p.pg_version, e.type, e.min_cu, e.max_cu,
+      e.disabled or b.deleted_at is not null as disabled, e.suspend_timeout_seconds, p.default_endpoint_settings, e.pg_settings,
       (select coalesce(jsonb_agg(c.change || jsonb_build_object('seq', c.seq) order by c.seq), '[]')
         from catalog_changes c where c.branch_id = e.branch_id and c.state = 'pending' and e.type = 'read_write') as changes
     from endpoints e

@@ -21,6 +21,11 @@ export async function storeReportedState(tx: Transaction<Tables>, report: Endpoi
   return numUpdatedRows > 0n;
 }
 
+export async function isReadWrite(db: Kysely<Tables>, endpointId: string): Promise<boolean> {
+  const row = await db.selectFrom('endpoints').select('type').where('id', '=', endpointId).executeTakeFirst();
+  return row?.type === 'read_write';
+}
+
 /** The newest report that is stored; 0 if there is none. */
 export async function getLastReportVersion(db: Kysely<Tables>): Promise<number> {
   const { rows } = await sql<{ version: string }>`

@@ -1,7 +1,7 @@
 import { newBranchId, newEndpointId, newProjectId } from '@tenantry/contract/ids.ts';
 import { PlatformError } from '../../kernel/errors.ts';
 import { chooseOrganization } from '../accounts/choose-organization.ts';
-import { insertRootBranch } from '../branches/branch-rows.ts';
+import { insertBranch } from '../branches/branch-changes.ts';
 import { insertCatalogChange } from '../catalog/catalog-change-rows.ts';
 import type { UnnumberedChange } from '../catalog/catalog-change.ts';
 import { awaitOperations, runCommand, type Command } from '../command/run-command.ts';
@@ -95,11 +95,15 @@ async function insertBelow(command: Command, { ids, wanted, secret, creatorUserI
   const { tx } = command;
   const { projectId, branchId, endpointId } = ids;
   const { roleName, databaseName, defaultEndpointSettings: defaults } = wanted;
-  await insertRootBranch(tx, { id: branchId, projectId, name: wanted.branchName, creatorUserId });
+  const { branchName: name, annotations } = wanted;
+  await insertBranch(tx, { id: branchId, projectId, name, creatorUserId, isDefault: true, annotations });
   await insertEndpoint(tx, {
     id: endpointId,
     projectId,
     branchId,
+    type: 'read_write',
+    name: null,
+    disabled: false,
     minCu: defaults.autoscalingLimitMinCu,
     maxCu: defaults.autoscalingLimitMaxCu,
     suspendTimeoutSeconds: defaults.suspendTimeoutSeconds,

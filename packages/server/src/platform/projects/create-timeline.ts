@@ -1,14 +1,13 @@
 import type { BranchId, EndpointId } from '@tenantry/contract/ids.ts';
-import { isNoSpace, PlatformError } from '../../kernel/errors.ts';
 import { done, goto, skipped, type OperationDefinition } from '../../operations/operation.ts';
-import { markBranchReady } from '../branches/branch-rows.ts';
-import { toFinalError } from '../command/operation-failure.ts';
+import { markBranchReady } from '../branches/branch-changes.ts';
+import { unlessFull } from '../command/unless-full.ts';
 import { transact } from '../command/transact.ts';
 import type { PlatformDeps } from '../context.ts';
 import { pushEndpointSpec } from '../endpoints/apply-endpoint-spec.ts';
 import { findEndpointSpec } from '../endpoints/endpoint-spec.ts';
-import { removeFromHost } from './remove-from-host.ts';
-import { deleteProjectRow, markProjectDeleted } from './project-rows.ts';
+import { getHistoryRetention, markProjectDeleted } from './project-rows.ts';
+import { removeProject } from './remove-project.ts';
 
 interface CreateTimelineInput {
   readonly projectId: string;
@@ -23,14 +22,19 @@ export const createTimeline: OperationDefinition<CreateTimelineInput, PlatformDe
   deadlineMs: 5 * 60_000,
   firstStep: 'createVolume',
   steps: {
-    createVolume: async ({ deps }, { endpointId }) => {
+    createVolume: async ({ deps }, { projectId, endpointId }) => {
       const spec = await findEndpointSpec(deps.metadata, endpointId);
       if (!spec) return skipped;
-      await unlessFull(deps.host.createVolume(spec));
+      const { volumeId, pgVersion } = spec;
+      const historyRetentionSeconds = await getHistoryRetention(deps.metadata, projectId);
+      await unlessFull(
+        'create the project',
+        deps.host.createVolume({ volumeId, projectId, pgVersion, historyRetentionSeconds }),
+      );
       return goto('applySpec');
     },
     applySpec: async ({ deps }, { branchId, endpointId }) => {
-      if (!(await unlessFull(pushEndpointSpec(deps, endpointId)))) return skipped;
+      if (!(await unlessFull('create the project', pushEndpointSpec(deps, endpointId)))) return skipped;
       await markBranchReady(deps.metadata, branchId);
       return done;
     },
@@ -39,20 +43,6 @@ export const createTimeline: OperationDefinition<CreateTimelineInput, PlatformDe
     await transact(deps, async ({ tx, changeDirectory }) => {
       if (await markProjectDeleted(tx, projectId)) changeDirectory([endpointId]);
     });
-    await removeFromHost(deps, projectId);
-    await deleteProjectRow(deps.metadata, projectId);
+    await removeProject(deps, projectId);
   },
 };
-
-/** Whoever waits for a project is served better by an error now than by space that may come later. */
-async function unlessFull<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    if (!isNoSpace(error)) throw error;
-    const message = 'Cannot create the project: the disk that holds the data directory is full. Free space, then retry';
-    throw toFinalError(
-      error instanceof PlatformError && error.code === 'NO_SPACE' ? error : new PlatformError('NO_SPACE', message),
-    );
-  }
-}

@@ -1,7 +1,7 @@
 import type { EndpointId } from '@tenantry/contract/ids.ts';
 import { PlatformError } from '../../kernel/errors.ts';
 import { done, type OperationDefinition } from '../../operations/operation.ts';
-import { findDefaultBranchId } from '../branches/branch-rows.ts';
+import { countBranches, findDefaultBranchId } from '../branches/branch-rows.ts';
 import { notFound } from '../checks.ts';
 import { runCommand, type Command } from '../command/run-command.ts';
 import type { PlatformContext, PlatformDeps } from '../context.ts';
@@ -9,8 +9,8 @@ import { listEndpointIds } from '../endpoints/endpoint-rows.ts';
 import { suspendCompute } from '../endpoints/suspend-endpoint.ts';
 import type { Principal, Project } from '../platform.ts';
 import { getProject } from './get-project.ts';
-import { deleteProjectRow, markProjectDeleted } from './project-rows.ts';
-import { removeFromHost } from './remove-from-host.ts';
+import { lockProject, markProjectDeleted } from './project-rows.ts';
+import { removeProject } from './remove-project.ts';
 
 interface DeleteTimelineInput {
   readonly projectId: string;
@@ -25,14 +25,16 @@ export const deleteTimeline: OperationDefinition<DeleteTimelineInput, PlatformDe
   firstStep: 'removeFromHost',
   steps: {
     removeFromHost: async ({ deps }, { projectId }) => {
-      await removeFromHost(deps, projectId);
-      await deleteProjectRow(deps.metadata, projectId);
+      await removeProject(deps, projectId);
       return done;
     },
   },
 };
 
-/** Final: the project is gone for clients at once, and from the disk when its operations have ended. */
+/**
+ * Final: the project is gone for clients at once, and from the disk when its operations have ended.
+ * @throws PlatformError CONFLICT if one of its branches is protected
+ */
 export async function deleteProject(
   context: PlatformContext,
   principal: Principal,
@@ -43,7 +45,14 @@ export async function deleteProject(
   }
   const project = await getProject(context, principal, projectId);
   await runCommand(context, async (command) => {
-    if (!(await markProjectDeleted(command.tx, projectId))) throw notFound('project', projectId);
+    if (!(await lockProject(command.tx, projectId))) throw notFound('project', projectId);
+    if ((await countBranches(command.tx, projectId)).protected > 0) {
+      throw new PlatformError(
+        'CONFLICT',
+        `Cannot delete project ${projectId}: it has a protected branch. Set branch.protected to false first`,
+      );
+    }
+    await markProjectDeleted(command.tx, projectId);
     const endpointIds = await listEndpointIds(command.tx, { projectId });
     command.changeDirectory(endpointIds);
     for (const endpointId of endpointIds as readonly EndpointId[]) {

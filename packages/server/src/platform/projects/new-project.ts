@@ -1,4 +1,5 @@
 import { badField, checkInteger, checkName, isId } from '../checks.ts';
+import { checkAnnotations } from '../branches/branch-checks.ts';
 import { checkDatabaseName, checkRoleName } from '../catalog/catalog-name.ts';
 import type { PlatformContext } from '../context.ts';
 import { DEFAULT_PG_VERSION } from '../hosts/host-engines.ts';
@@ -26,6 +27,7 @@ export interface CheckedProject {
   readonly branchName: string;
   readonly roleName: string;
   readonly databaseName: string;
+  readonly annotations: Readonly<Record<string, string>>;
 }
 
 /** @throws PlatformError INVALID_REQUEST, RESERVED_NAME */
@@ -51,6 +53,7 @@ export function checkNewProject(
     settings: checkProjectSettings(input.settings ?? {}),
     defaultEndpointSettings: checkDefaultEndpointSettings(context, input.defaultEndpointSettings ?? {}, pgVersion),
     historyRetentionSeconds: checkHistoryRetention(input.historyRetentionSeconds ?? DAY_SECONDS),
+    annotations: checkAnnotations(input.branch?.annotations ?? {}, 'project.branch.annotations'),
     storePasswords: input.storePasswords ?? true,
   };
 }

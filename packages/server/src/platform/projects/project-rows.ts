@@ -141,6 +141,16 @@ export async function markProjectDeleted(tx: Transaction<Tables>, projectId: str
   return numUpdatedRows > 0n;
 }
 
+/** Of its branches, also deleted ones, of its read-only endpoints and its snapshots. */
+export async function listVolumeIds(db: Kysely<Tables>, projectId: string): Promise<readonly string[]> {
+  const { rows } = await sql<{ volume_id: string }>`
+    select volume_id from branches where project_id = ${projectId}
+    union select volume_id from endpoints where project_id = ${projectId} and volume_id is not null
+    union select volume_id from snapshots where project_id = ${projectId}
+    order by 1`.execute(db);
+  return rows.map((row) => row.volume_id);
+}
+
 /** With all rows below it. Only one that was marked: what it owned on the host is gone. */
 export async function deleteProjectRow(db: Kysely<Tables>, projectId: string): Promise<void> {
   await db.deleteFrom('projects').where('id', '=', projectId).where('deleted_at', 'is not', null).execute();
@@ -163,6 +173,12 @@ export async function countProjects(db: Kysely<Tables>, organizationId: string, 
       select from projects where organization_id = ${organizationId} and deleted_at is null limit ${max}
     ) as counted`.execute(db);
   return rows[0]?.count ?? 0;
+}
+
+/** Seconds. */
+export async function getHistoryRetention(db: Kysely<Tables>, projectId: string): Promise<number> {
+  const query = db.selectFrom('projects').select('history_retention_seconds').where('id', '=', projectId);
+  return (await query.executeTakeFirstOrThrow()).history_retention_seconds;
 }
 
 export async function getPgVersion(db: Kysely<Tables>, projectId: string): Promise<number> {

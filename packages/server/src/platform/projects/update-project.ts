@@ -5,6 +5,7 @@ import type { PlatformContext } from '../context.ts';
 import { applyEndpointSpec } from '../endpoints/apply-endpoint-spec.ts';
 import { listEndpointRows, raiseGeneration } from '../endpoints/endpoint-rows.ts';
 import type { Operation, Principal, Project, UpdateProjectInput } from '../platform.ts';
+import { applyHistoryRetention } from './apply-history-retention.ts';
 import { getProject } from './get-project.ts';
 import { checkHistoryRetention } from './new-project.ts';
 import { getProjectAccess } from './project-access.ts';
@@ -56,6 +57,9 @@ async function change(
   const { id: projectId, name, settings, defaultEndpointSettings, historyRetentionSeconds } = before;
   if (isDeepStrictEqual(wanted, { name, settings, defaultEndpointSettings, historyRetentionSeconds })) return;
   await updateProjectRow(command.tx, projectId, wanted);
+  if (wanted.historyRetentionSeconds !== historyRetentionSeconds) {
+    await command.enqueue(applyHistoryRetention, { projectId }, { projectId });
+  }
   const endpoints = await listEndpointRows(command.tx, { projectId }, domain);
   if (!isDeepStrictEqual(wanted.settings.allowedIps, settings.allowedIps)) {
     command.changeDirectory(endpoints.map((endpoint) => endpoint.id));

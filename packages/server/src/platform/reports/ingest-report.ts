@@ -3,9 +3,9 @@ import { lockBranch } from '../catalog/catalog-change-rows.ts';
 import { settleApplied } from '../catalog/settle-changes.ts';
 import { transact, type Work } from '../command/transact.ts';
 import type { PlatformDeps } from '../context.ts';
-import { setLogicalBytes } from '../branches/branch-rows.ts';
+import { setLogicalBytes } from '../branches/branch-changes.ts';
 import { findEndpointOwner } from '../directory/directory-rows.ts';
-import { storeReportedState } from '../endpoints/reported-state.ts';
+import { isReadWrite, storeReportedState } from '../endpoints/reported-state.ts';
 import { storeComputeRuns, type RunOwner } from '../usage/usage-rows.ts';
 import { syncCatalog } from './sync-catalog.ts';
 
@@ -38,6 +38,8 @@ async function storeSeen(
   { branchId }: RunOwner,
   report: EndpointReport,
 ): Promise<void> {
+  // A standby may lag behind its branch, and is never asked to change anything.
+  if (!(await isReadWrite(work.tx, report.endpointId))) return;
   const { catalogAppliedSeq, catalog, logicalBytes } = report;
   await settleApplied(work, branchId, catalogAppliedSeq);
   if (catalog) await syncCatalog(work, { branchId, catalog, appliedSeq: seenCatalogs.appliedSeqOf(report) });
