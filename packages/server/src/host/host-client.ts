@@ -13,6 +13,7 @@ import type {
   HostInfo,
   Moment,
   MomentRequest,
+  StorageSpace,
   VolumeHistory,
   VolumeId,
   VolumeUsage,
@@ -58,6 +59,10 @@ export class HostClient implements Host {
     return (await this.#call('branchVolume', [request])) as Moment;
   }
 
+  async createSchemaOnlyVolume(request: BranchVolume): Promise<void> {
+    await this.#call('createSchemaOnlyVolume', [request]);
+  }
+
   async deleteVolume(volumeId: VolumeId): Promise<void> {
     await this.#call('deleteVolume', [volumeId]);
   }
@@ -76,6 +81,14 @@ export class HostClient implements Host {
 
   async setHistoryRetention(volumeId: VolumeId, seconds: number): Promise<void> {
     await this.#call('setHistoryRetention', [volumeId, seconds]);
+  }
+
+  async storageSpace(): Promise<StorageSpace> {
+    return (await this.#call('storageSpace', [])) as StorageSpace;
+  }
+
+  async growStorage(bytesMax: number | null): Promise<StorageSpace> {
+    return (await this.#call('growStorage', [bytesMax])) as StorageSpace;
   }
 
   async applySpec(spec: EndpointSpec): Promise<void> {

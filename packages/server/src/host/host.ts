@@ -34,6 +34,13 @@ export interface Host {
    * @throws PlatformError NOT_FOUND, MOMENT_OUT_OF_HISTORY
    */
   findMoment(volumeId: VolumeId, at: MomentRequest): Promise<Moment>;
+  storageSpace(): Promise<StorageSpace>;
+  /**
+   * Grows the pool that volumes live in, and says how large it may grow from now on (null: as its disk allows).
+   * @throws PlatformError INVALID_REQUEST if there is no pool, or if it is larger already
+   */
+  growStorage(bytesMax: number | null): Promise<StorageSpace>;
+
   /** How far back a volume's history reaches from now on. */
   setHistoryRetention(volumeId: VolumeId, seconds: number): Promise<void>;
 
@@ -122,6 +129,23 @@ export interface VolumeUsage {
   readonly exclusiveBytes: number;
   /** Bytes on disk in common with other volumes, templates and restore points; null where that cannot be told. */
   readonly sharedBytes: number | null;
+}
+
+/** How much room volumes have, in bytes. */
+export interface StorageSpace {
+  /** Of the filesystem that volumes live on: the pool's, if there is one. */
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+  /** What is free on the host's own filesystem, where WAL, history and the pool's image live. */
+  readonly diskFreeBytes: number;
+  readonly pool: {
+    readonly filesystem: string;
+    readonly imagePath: string;
+    /** What the image takes of the disk: it is sparse. */
+    readonly allocatedBytes: number;
+    /** How large it may grow; null: as the disk allows. */
+    readonly bytesMax: number | null;
+  } | null;
 }
 
 /** The full desired state of an endpoint. Sent whole each time; kept on the host's disk. */

@@ -19,6 +19,7 @@ import {
   POOL_MIN_BYTES,
   type Pool,
   type PoolFilesystem,
+  writePoolLimit,
 } from './pool.ts';
 import { hasSystemTool, runSystemTool } from './system-tool.ts';
 
@@ -213,6 +214,45 @@ async function openNewPool(filesystem: PoolFilesystem, hostDir: string, log: Log
     await dropPool(hostDir);
     throw error;
   }
+}
+
+interface CreatePoolOptions {
+  readonly hostDir: string;
+  readonly isRoot: boolean;
+  /** How large it may grow; null: as its disk allows. */
+  readonly bytesMax: number | null;
+  readonly log: Log;
+}
+
+/**
+ * Makes and mounts the pool ahead of the first start, for an operator who wants it smaller than its disk.
+ * @throws PlatformError CONFLICT if there is one or there are volumes, INVALID_REQUEST if none can be made or is needed
+ */
+export async function createPool({ hostDir, isRoot, bytesMax, log }: CreatePoolOptions): Promise<Pool> {
+  const refuse = (code: 'CONFLICT' | 'INVALID_REQUEST', why: string): PlatformError =>
+    new PlatformError(code, `Cannot create a pool: ${why}`);
+  if (await findPool(hostDir)) throw refuse('CONFLICT', `there is one in ${hostDir}; see tenantry storage grow`);
+  const kept = await readKeptLayout(hostDir);
+  if (kept && (await mayHoldVolumes({ hostDir, setting: 'auto', isRoot, log }, kept))) {
+    throw refuse('CONFLICT', `volumes are stored by ${kept} already, and a pool would not take them in`);
+  }
+  if (bytesMax !== null && bytesMax < POOL_MIN_BYTES) throw refuse('INVALID_REQUEST', 'it takes 320 MB at least');
+  for (const layout of ['btrfs', 'reflink'] as const) {
+    if ((await findObstacle(layout, { hostDir, setting: 'auto', isRoot, log })) === undefined) {
+      throw refuse('INVALID_REQUEST', `${hostDir} is on a filesystem that clones by itself, so none is needed`);
+    }
+  }
+  const obstacles: string[] = [];
+  for (const filesystem of ['btrfs', 'xfs'] as const) {
+    const obstacle = await findPoolObstacle(filesystem, { hostDir, isRoot });
+    if (obstacle) {
+      obstacles.push(obstacle);
+      continue;
+    }
+    if (bytesMax !== null) await writePoolLimit(hostDir, bytesMax);
+    return await openNewPool(filesystem, hostDir, log);
+  }
+  throw refuse('INVALID_REQUEST', obstacles.join('; '));
 }
 
 const XFS_POOL_ADVICE =

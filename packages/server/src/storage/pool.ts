@@ -1,6 +1,6 @@
 import { mkdir, open, readFile, rename, rm, stat, statfs, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
-import { syncDirectory } from '../kernel/atomic-file.ts';
+import { readFileIfExists, syncDirectory, writeFileAtomic } from '../kernel/atomic-file.ts';
 import { codeOf, messageOf } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import { freeBytes, reserveBytes } from './disk-space.ts';
@@ -26,10 +26,14 @@ const GROW_MIN_BYTES = 64 * MIB;
 /** What tenants write there is data: a library made of a table's file must not be loaded. */
 const SAFE_OPTIONS = ['noexec', 'nosuid', 'nodev'];
 
-const poolPaths = (hostDir: string): { path: string; imagePath: string } => ({
+const poolPaths = (hostDir: string): { path: string; imagePath: string; limitPath: string } => ({
   path: join(hostDir, 'pool'),
   imagePath: join(hostDir, 'pool.img'),
+  limitPath: join(hostDir, 'pool.json'),
 });
+
+/** Growing in steps of which each looks at the last: two at once could cut the image below its filesystem. */
+const growing = new Map<string, Promise<void>>();
 
 /** The filesystem in the pool's image, or undefined if there is no pool yet. */
 export async function findPool(hostDir: string): Promise<PoolFilesystem | undefined> {
@@ -45,6 +49,19 @@ export async function findPool(hostDir: string): Promise<PoolFilesystem | undefi
     if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
   }
+}
+
+/** The size that the operator lets a pool grow to; null: all that its disk has to give. */
+export async function readPoolLimit(hostDir: string): Promise<number | null> {
+  const text = await readFileIfExists(poolPaths(hostDir).limitPath);
+  if (text === undefined) return null;
+  const { bytesMax } = JSON.parse(text) as { bytesMax?: unknown };
+  if (bytesMax === null || typeof bytesMax === 'number') return bytesMax;
+  throw new Error(`Cannot read ${poolPaths(hostDir).limitPath}: it is damaged. Delete it to lift the limit`);
+}
+
+export async function writePoolLimit(hostDir: string, bytesMax: number | null): Promise<void> {
+  await writeFileAtomic(poolPaths(hostDir).limitPath, JSON.stringify({ format: 1, bytesMax }));
 }
 
 /** Makes the image of a pool: sparse, formatted, whole or not at all. */
@@ -90,9 +107,17 @@ export async function openPool(hostDir: string, log: Log): Promise<Pool> {
   return pool;
 }
 
+/** The pool of a host directory as it is, if there is one and it is mounted. */
+export async function findMountedPool(hostDir: string): Promise<Pool | undefined> {
+  const { path, imagePath } = poolPaths(hostDir);
+  const filesystem = await findPool(hostDir);
+  return filesystem && (await isMountPoint(path)) ? { filesystem, path, imagePath } : undefined;
+}
+
 /** Removes the image of a pool that could not be opened. */
 export async function dropPool(hostDir: string): Promise<void> {
-  await rm(poolPaths(hostDir).imagePath, { force: true });
+  const { imagePath, limitPath } = poolPaths(hostDir);
+  for (const path of [imagePath, limitPath]) await rm(path, { force: true });
 }
 
 /** The pool caches what it reads; the disk under it need not cache it again. Also faster, as measured, in writing. */
@@ -129,15 +154,28 @@ export async function closeStorage(hostDir: string): Promise<boolean> {
 
 /**
  * All that the disk can give: what the image holds now and what is free, less the reserve. Never more, because a
- * filesystem whose image finds no room for its metadata turns read-only, for every tenant on it.
+ * filesystem whose image finds no room for its metadata turns read-only, for every tenant on it. Less where told so.
  */
 async function wantedImageBytes(hostDir: string, allocated: number): Promise<number> {
-  const bytes = allocated + (await freeBytes(hostDir)) - (await reserveBytes(hostDir));
+  const givenBytes = allocated + (await freeBytes(hostDir)) - (await reserveBytes(hostDir));
+  const bytes = Math.min(givenBytes, (await readPoolLimit(hostDir)) ?? givenBytes);
   return Math.max(POOL_MIN_BYTES, Math.floor(bytes / MIB) * MIB);
 }
 
-/** Takes what more the disk has to give since the image was made or last grown. */
-export async function growPool(hostDir: string, { filesystem, path, imagePath }: Pool, log: Log): Promise<void> {
+/** Takes what more the disk has to give since the image was made or last grown, up to the operator's limit. */
+export async function growPool(hostDir: string, pool: Pool, log: Log): Promise<void> {
+  const before = growing.get(pool.imagePath) ?? Promise.resolve();
+  const turn = before.then(() => growNow(hostDir, pool, log));
+  const settled = turn.catch(() => {});
+  growing.set(pool.imagePath, settled);
+  try {
+    await turn;
+  } finally {
+    if (growing.get(pool.imagePath) === settled) growing.delete(pool.imagePath);
+  }
+}
+
+async function growNow(hostDir: string, { filesystem, path, imagePath }: Pool, log: Log): Promise<void> {
   const { size, blocks } = await stat(imagePath);
   const wanted = await wantedImageBytes(hostDir, blocks * 512);
   const { blocks: filesystemBlocks, bsize } = await statfs(path);

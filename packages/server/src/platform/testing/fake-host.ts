@@ -16,6 +16,7 @@ import type {
   Moment,
   MomentRequest,
   SeenCatalog,
+  StorageSpace,
   VolumeHistory,
   VolumeId,
   VolumeUsage,
@@ -126,6 +127,15 @@ export class FakeHost implements Host {
   async volumeUsage(volumeId: VolumeId): Promise<VolumeUsage> {
     await this.#arrive('volumeUsage', volumeId);
     return { logicalBytes: 1, exclusiveBytes: 1, sharedBytes: 0 };
+  }
+
+  async storageSpace(): Promise<StorageSpace> {
+    await this.#arrive('storageSpace', '');
+    return { totalBytes: 100_000_000, freeBytes: 90_000_000, diskFreeBytes: 200_000_000, pool: null };
+  }
+
+  async growStorage(): Promise<StorageSpace> {
+    return await this.storageSpace();
   }
 
   async applySpec(spec: EndpointSpec): Promise<void> {

@@ -1,0 +1,54 @@
+import { stat, statfs } from 'node:fs/promises';
+import { PlatformError } from '../kernel/errors.ts';
+import type { Log } from '../kernel/log.ts';
+import { freeBytes } from './disk-space.ts';
+import { findMountedPool, growPool, type PoolFilesystem, readPoolLimit, writePoolLimit } from './pool.ts';
+
+/** How much room the volumes of a machine have, in bytes. */
+export interface StorageSpace {
+  /** Of the filesystem that volumes live on: the pool's, if there is one. */
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+  /** What is free on the host's own filesystem, where WAL, history and the pool's image live. */
+  readonly diskFreeBytes: number;
+  readonly pool: {
+    readonly filesystem: PoolFilesystem;
+    readonly imagePath: string;
+    /** What the image takes of the disk: it is sparse. */
+    readonly allocatedBytes: number;
+    /** How large it may grow; null: as the disk allows. */
+    readonly bytesMax: number | null;
+  } | null;
+}
+
+export async function readStorageSpace(hostDir: string): Promise<StorageSpace> {
+  const pool = await findMountedPool(hostDir);
+  const { blocks, bavail, bsize } = await statfs(pool?.path ?? hostDir);
+  const space = { totalBytes: blocks * bsize, freeBytes: bavail * bsize, diskFreeBytes: await freeBytes(hostDir) };
+  if (!pool) return { ...space, pool: null };
+  const { filesystem, imagePath } = pool;
+  const allocatedBytes = (await stat(imagePath)).blocks * 512;
+  return { ...space, pool: { filesystem, imagePath, allocatedBytes, bytesMax: await readPoolLimit(hostDir) } };
+}
+
+/**
+ * Grows the pool now, and says how far it may grow by itself from now on.
+ * @param bytesMax null: to all that its disk has to give
+ * @throws PlatformError INVALID_REQUEST if there is no pool, or if it is larger already
+ */
+export async function growStorage(hostDir: string, bytesMax: number | null, log: Log): Promise<StorageSpace> {
+  const pool = await findMountedPool(hostDir);
+  if (!pool) {
+    throw new PlatformError('INVALID_REQUEST', 'Cannot grow the storage: it has no pool, and grows with its disk');
+  }
+  const { size } = await stat(pool.imagePath);
+  if (bytesMax !== null && bytesMax < size) {
+    throw new PlatformError(
+      'INVALID_REQUEST',
+      `Cannot grow the storage to ${bytesMax} bytes: the pool has ${size} already, and does not shrink`,
+    );
+  }
+  await writePoolLimit(hostDir, bytesMax);
+  await growPool(hostDir, pool, log);
+  return await readStorageSpace(hostDir);
+}
