@@ -9,24 +9,38 @@ import { runOk } from '../tests/support/run.ts';
 /** `nobody`: Postgres refuses to run as root, and initdb to run as a user without a name. */
 const UID = 65_534;
 
-/** The yardstick: the same Postgres binaries, run by hand, with the settings that `initdb` gives everybody. */
+export interface BareOptions {
+  readonly initdbArgs?: readonly string[];
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+/** The yardstick: the same Postgres binaries, run by hand, by default with the settings that `initdb` gives everybody. */
 export class BarePostgres implements Disposable {
   readonly #bin: string;
   readonly #env: Record<string, string>;
   readonly #root = mkdtempSync('/tmp/tenantry-yardstick-');
   readonly #ready: string;
+  readonly #initdbArgs: readonly string[];
+  readonly #postgresArgs: readonly string[];
   #running: ChildProcess | undefined;
   #client: Client | undefined;
   #clusters = 0;
 
   /** @param pid a running compute, whose binaries are taken */
-  constructor(pid: number) {
+  constructor(pid: number, { initdbArgs = [], settings = {} }: BareOptions = {}) {
+    this.#initdbArgs = initdbArgs;
+    this.#postgresArgs = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
     this.#bin = dirname(readlinkSync(`/proc/${pid}/exe`));
     const environment = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
     const libraryPath = environment.find((line) => line.startsWith('LD_LIBRARY_PATH='));
     this.#env = libraryPath ? { LD_LIBRARY_PATH: libraryPath.slice('LD_LIBRARY_PATH='.length) } : {};
     chownSync(this.#root, UID, UID);
     this.#ready = join(this.#root, 'ready');
+  }
+
+  /** A connection string, while it runs. */
+  get uri(): string {
+    return `postgresql:///postgres?host=${encodeURIComponent(this.#root)}&user=postgres`;
   }
 
   /** A data directory that was started and cleanly stopped once. */
@@ -64,16 +78,23 @@ export class BarePostgres implements Disposable {
   }
 
   async #initdb(dataDir: string): Promise<void> {
-    await runOk(join(this.#bin, 'initdb'), ['-D', dataDir, '-U', 'postgres'], { uid: UID, env: this.#env });
+    await runOk(join(this.#bin, 'initdb'), ['-D', dataDir, '-U', 'postgres', ...this.#initdbArgs], {
+      uid: UID,
+      env: this.#env,
+    });
   }
 
   async #start(dataDir: string): Promise<void> {
-    const child = spawn(join(this.#bin, 'postgres'), ['-D', dataDir, '-k', this.#root, '-h', ''], {
-      uid: UID,
-      gid: UID,
-      stdio: 'ignore',
-      env: this.#env,
-    });
+    const child = spawn(
+      join(this.#bin, 'postgres'),
+      ['-D', dataDir, '-k', this.#root, '-h', '', ...this.#postgresArgs],
+      {
+        uid: UID,
+        gid: UID,
+        stdio: 'ignore',
+        env: this.#env,
+      },
+    );
     this.#running = child;
     for (const deadline = Date.now() + 30_000; Date.now() < deadline; await delay(1)) {
       if (child.exitCode !== null) throw new Error(`The yardstick's postgres ended with ${child.exitCode}`);

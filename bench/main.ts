@@ -1,7 +1,9 @@
+import { benchBranch } from './branch.ts';
 import { benchLifecycle } from './lifecycle.ts';
 
 /** `npm run bench -- NAME [flags]`: one JSON object per case on standard output, progress on standard error. */
 const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
+  branch: benchBranch,
   lifecycle: benchLifecycle,
 };
 

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { Client } from 'pg';
 import { run } from '../support/run.ts';
 import type { RunningPlatform } from '../support/start-platform.ts';
@@ -8,8 +8,8 @@ import { waitUntil } from '../support/wait-until.ts';
 /** Tables whose rows belong to a project. */
 const TABLES = ['projects', 'branches', 'endpoints', 'roles', 'databases', 'snapshots', 'snapshot_schedules'];
 
-/** Not looked into: templates, and what Postgres keeps in its directories. */
-const INSIDES = ['*/templates/*', '*/volumes/*/data/*', '*/points/*/*'];
+/** Not looked into: templates, what Postgres keeps in its directories, and OS users, which are given out only once. */
+const INSIDES = ['*/uids/*', '*/templates/*', '*/volumes/*/data/*', '*/points/*/*'];
 
 /**
  * What an installation has on the machine: files and directories of the host (templates and the insides of Postgres
@@ -20,7 +20,14 @@ export async function inventory(platform: RunningPlatform): Promise<Set<string>>
   const hostDir = join(platform.dataDir, 'host');
   const prune = ['(', ...INSIDES.flatMap((path) => ['-o', '-path', path]).slice(1), ')', '-prune', '-o', '-print'];
   const { stdout } = await run('find', [hostDir, platform.runDir, '-maxdepth', '8', ...prune]);
-  const files = stdout.split('\n').filter((path) => path !== '');
+  const groups = await run('find', [
+    '/sys/fs/cgroup',
+    '-path',
+    `*/tenantry-${basename(platform.runDir)}/*`,
+    '-type',
+    'd',
+  ]);
+  const files = (stdout + groups.stdout).split('\n').filter((path) => path !== '');
   const mounts = readFileSync('/proc/mounts', 'utf8')
     .split('\n')
     .filter((line) => line.includes(platform.dataDir) || line.includes(platform.runDir))
