@@ -1,3 +1,4 @@
+import { must } from '../kernel/assert.ts';
 import { parseLsn, type Lsn } from './lsn.ts';
 import { segmentStart } from './segment-name.ts';
 
@@ -34,6 +35,14 @@ export function parseTimelineHistory(text: string, timeline: number): readonly T
 export function timelineOfSegment(timelines: readonly TimelineStart[], lsn: Lsn): number {
   const segment = segmentStart(lsn);
   const found = timelines.findLast(({ from }) => segmentStart(from) <= segment);
-  if (!found) throw new Error('Cannot read WAL: no timeline is given for it');
-  return found.timeline;
+  return must(found, 'no timeline is given for WAL').timeline;
+}
+
+/**
+ * The timeline of what ends at `end`: what pg_control must say of its minimum recovery point. At the very LSN of a switch
+ * that is still the old one.
+ */
+export function timelineOfEnd(timelines: readonly TimelineStart[], end: Lsn): number {
+  const found = timelines.findLast(({ from }) => from < end);
+  return must(found, 'no timeline is given for WAL').timeline;
 }

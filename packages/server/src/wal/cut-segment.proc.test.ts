@@ -1,0 +1,40 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { cutSegment } from './cut-segment.ts';
+import { SEGMENT_BYTES, segmentName } from './segment-name.ts';
+
+const START = 0x300_0000n;
+
+async function segmentIn(): Promise<{ directory: string; path: string; bytes: Buffer }> {
+  const directory = await mkdtemp('/tmp/tenantry-cut-');
+  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  const path = join(directory, segmentName(1, START));
+  const bytes = randomBytes(SEGMENT_BYTES);
+  await writeFile(path, bytes);
+  return { directory, path, bytes };
+}
+
+test.each([8, 8192, 5_000_008, SEGMENT_BYTES])('keeps the first %i bytes, and a hole', async (size) => {
+  const { directory, path, bytes } = await segmentIn();
+  const target = join(directory, 'cut');
+  await cutSegment(path, target, START + BigInt(size));
+  const expected = Buffer.concat([bytes.subarray(0, size), Buffer.alloc(SEGMENT_BYTES - size)]);
+  expect((await readFile(target)).equals(expected)).toBe(true);
+  const { mode, blocks } = await stat(target);
+  expect(mode & 0o777).toBe(0o600);
+  expect(blocks * 512).toBeLessThan(size + 65_536);
+  expect((await readFile(path)).equals(bytes)).toBe(true);
+});
+
+test('refuses a position in another segment, a target that is there, and a source that is too short', async () => {
+  const { directory, path, bytes } = await segmentIn();
+  for (const end of [START, START - 8n, START + BigInt(SEGMENT_BYTES) + 1n]) {
+    await expect(cutSegment(path, join(directory, 'cut'), end)).rejects.toThrow('Bug');
+  }
+  await expect(cutSegment(path, path, START + 8n)).rejects.toThrow('EEXIST');
+  expect((await readFile(path)).equals(bytes)).toBe(true);
+  await truncate(path, 100);
+  await expect(cutSegment(path, join(directory, 'short'), START + 200n)).rejects.toThrow('ends before');
+});
