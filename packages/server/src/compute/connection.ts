@@ -19,7 +19,7 @@ const CONNECT_MS = 10_000;
  * Settings of the platform's own sessions. Those of an endpoint's `pg_settings`, or that a tenant gives to a database of
  * its own, would hold for them too: what comes with the connection wins over both.
  */
-function sessionOptions(pgVersion: number): string {
+export function sessionOptions(pgVersion: number): string {
   const settings = {
     // The catalog only: nothing that a tenant creates, an operator or a function, is run with the platform's rights.
     search_path: 'pg_catalog',

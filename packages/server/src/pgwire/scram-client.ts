@@ -15,6 +15,11 @@ const NONCE_MAX_CHARACTERS = 512;
 const SALT_MAX_CHARACTERS = 1024;
 const ITERATIONS = { min: 1, max: 100_000 } as const;
 
+const bareFirst = (nonce: string): string => `n=,r=${nonce}`;
+
+/** client-first-message. It needs no key: those of a password depend on the answer to it. */
+export const scramClientFirst = (nonce: string): string => `n,,${bareFirst(nonce)}`;
+
 /** The client's side of one SCRAM-SHA-256 exchange without channel binding, with keys in place of a password. */
 export class ScramClient {
   readonly #options: ScramClientOptions;
@@ -23,12 +28,12 @@ export class ScramClient {
 
   constructor(options: ScramClientOptions) {
     this.#options = options;
-    this.#bare = `n=,r=${options.nonce}`;
+    this.#bare = bareFirst(options.nonce);
   }
 
   /** client-first-message. Postgres takes the user from the startup packet. */
   first(): string {
-    return `n,,${this.#bare}`;
+    return scramClientFirst(this.#options.nonce);
   }
 
   /** Takes server-first-message, gives client-final-message. @throws ProtocolError */
