@@ -21,7 +21,7 @@ export const randomOf = <T>(list: readonly T[]): T => list[Math.floor(Math.rando
 export const formatLsn = (lsn: bigint): string =>
   `${(lsn >> 32n).toString(16).toUpperCase()}/${(lsn & 0xffff_ffffn).toString(16).toUpperCase()}`;
 
-export function parseLsn(text: string): bigint {
+function parseLsn(text: string): bigint {
   const [high = '', low = ''] = text.split('/');
   return (BigInt(`0x${high}`) << 32n) | BigInt(`0x${low}`);
 }
@@ -131,12 +131,12 @@ export class Subjects {
 const cutsOf = ({ cuts }: ChosenMoment, began: number): readonly Cut[] =>
   cuts.length > 0 ? cuts : [{ kind: 'call', began, ended: performance.now() }];
 
-export function lsnBeside(commit: Commit): ChosenMoment {
+function lsnBeside(commit: Commit): ChosenMoment {
   const lsn = commit.lsnBefore + BigInt(randomOf([0, 1, 8, 34, 48, Math.floor(Math.random() * 400)]));
   return { at: { kind: 'lsn', lsn: formatLsn(lsn) }, cuts: [{ kind: 'lsn', lsn }] };
 }
 
-export function timeBeside(commit: Required<Commit>): ChosenMoment {
+function timeBeside(commit: Required<Commit>): ChosenMoment {
   const ms = Math.floor(randomOf([commit.clockBefore, commit.clockAfter]) / 1000) + Math.floor(Math.random() * 3) - 1;
   return { at: { kind: 'time', time: new Date(ms) }, cuts: [{ kind: 'time', ms }] };
 }

@@ -50,7 +50,7 @@ export async function createSchema(uri: string): Promise<void> {
   await psql(uri, SCHEMA);
 }
 
-export function volumeOf(dataDirectory: string): string {
+function volumeOf(dataDirectory: string): string {
   return must(/volumes\/([^/]+)/.exec(dataDirectory)?.[1] ?? dataDirectory, 'a data directory');
 }
 
