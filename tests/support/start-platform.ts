@@ -214,11 +214,14 @@ export class RunningPlatform implements AsyncDisposable {
   /** The awake computes; the metadata Postgres is none. */
   computes(): ComputeProcess[] {
     const metadata = join(this.dataDir, 'metadata');
-    return this.processes().flatMap((p) => {
+    const found = this.processes().flatMap((p) => {
       const dataPath = p.argv[p.argv.indexOf('-D') + 1] ?? '';
       const isPostgres = (p.argv[0] ?? '').endsWith('/postgres') && p.argv.includes('-D');
       return isPostgres && dataPath !== metadata && !dataPath.endsWith('/metadata') ? [{ ...p, dataPath }] : [];
     });
+    // A session that was forked just now still has the command line of its postmaster.
+    const pids = new Set(found.map((p) => p.pid));
+    return found.filter((p) => !pids.has(p.parentPid));
   }
 
   /** The compute of a branch, if it is awake. */
