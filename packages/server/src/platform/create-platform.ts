@@ -8,9 +8,13 @@ import { revokeApiKey } from './api-keys/revoke-api-key.ts';
 import { createBranch } from './branches/create-branch.ts';
 import { createBranchVolume } from './branches/create-branch-volume.ts';
 import { deleteBranch } from './branches/delete-branch.ts';
+import { finalizeRestoreOperation } from './branches/finalize-operation.ts';
+import { finalizeRestore } from './branches/finalize-restore.ts';
 import { getBranch } from './branches/get-branch.ts';
 import { listBranches } from './branches/list-branches.ts';
 import { recoverBranch } from './branches/recover-branch.ts';
+import { restoreBranch } from './branches/restore-branch.ts';
+import { restoreBranchOperation } from './branches/restore-operation.ts';
 import { setDefaultBranch } from './branches/set-default-branch.ts';
 import { updateBranch } from './branches/update-branch.ts';
 import { applyCatalogChange } from './catalog/order-catalog-change.ts';
@@ -33,7 +37,7 @@ import { HostEngines } from './hosts/host-engines.ts';
 import { removeEndpoints, removeVolumes } from './hosts/remove-from-host.ts';
 import { getOperation } from './operations/get-operation.ts';
 import { listOperations } from './operations/list-operations.ts';
-import type { Platform } from './platform.ts';
+import type { Platform, Snapshots } from './platform.ts';
 import { applyHistoryRetention } from './projects/apply-history-retention.ts';
 import { createProject } from './projects/create-project.ts';
 import { createTimeline } from './projects/create-timeline.ts';
@@ -48,6 +52,13 @@ import { getRole } from './roles/get-role.ts';
 import { listRoles } from './roles/list-roles.ts';
 import { resetRolePassword } from './roles/reset-role-password.ts';
 import { revealRolePassword } from './roles/reveal-role-password.ts';
+import { createSnapshot } from './snapshots/create-snapshot.ts';
+import { deleteSnapshot } from './snapshots/delete-snapshot.ts';
+import { listSnapshots } from './snapshots/get-snapshot.ts';
+import { restoreSnapshot, restoreSnapshotOperation } from './snapshots/restore-snapshot.ts';
+import { getSnapshotSchedule, setSnapshotSchedule } from './snapshots/snapshot-schedule.ts';
+import { takeSnapshot } from './snapshots/take-snapshot.ts';
+import { updateSnapshot } from './snapshots/update-snapshot.ts';
 
 /** For `createOperationEngine`, with `PlatformDeps` as what their steps are handed. */
 export const operationDefinitions: readonly OperationDefinition<never, PlatformDeps>[] = [
@@ -57,12 +68,16 @@ export const operationDefinitions: readonly OperationDefinition<never, PlatformD
   createBranchVolume,
   createTimeline,
   deleteTimeline,
+  finalizeRestoreOperation,
   makeEndpoint,
   removeEndpoints,
   removeVolumes,
   restartCompute,
+  restoreBranchOperation,
+  restoreSnapshotOperation,
   startCompute,
   suspendCompute,
+  takeSnapshot,
 ];
 
 const notBuilt = async (): Promise<never> => {
@@ -91,20 +106,13 @@ export function createPlatform(deps: PlatformDeps, engine: OperationEngine): Pla
       setDefault: (principal, projectId, branchId) => setDefaultBranch(context, principal, projectId, branchId),
       delete: (principal, projectId, id, options) => deleteBranch(context, principal, projectId, id, options),
       recover: (principal, projectId, branchId) => recoverBranch(context, principal, projectId, branchId),
-      restore: notBuilt,
-      finalizeRestore: notBuilt,
+      restore: (principal, projectId, id, input) => restoreBranch(context, principal, projectId, id, input),
+      finalizeRestore: (principal, projectId, branchId, input) =>
+        finalizeRestore(context, principal, { projectId, branchId }, input),
       schema: notBuilt,
       compareSchema: notBuilt,
     },
-    snapshots: {
-      create: notBuilt,
-      list: notBuilt,
-      update: notBuilt,
-      delete: notBuilt,
-      restore: notBuilt,
-      schedule: notBuilt,
-      setSchedule: notBuilt,
-    },
+    snapshots: bindSnapshots(context),
     endpoints: {
       list: (principal, projectId, branchId) => listEndpoints(context, principal, projectId, branchId),
       get: (principal, projectId, id) => getEndpoint(context, principal, projectId, id),
@@ -149,3 +157,16 @@ export function createPlatform(deps: PlatformDeps, engine: OperationEngine): Pla
     },
   };
 }
+
+const bindSnapshots = (context: PlatformContext): Snapshots => ({
+  create: (principal, projectId, branchId, input) => createSnapshot(context, principal, projectId, branchId, input),
+  list: (principal, projectId) => listSnapshots(context, principal, projectId),
+  update: (principal, projectId, snapshotId, input) =>
+    updateSnapshot(context, principal, { projectId, snapshotId }, input),
+  delete: (principal, projectId, snapshotId) => deleteSnapshot(context, principal, projectId, snapshotId),
+  restore: (principal, projectId, snapshotId, input) =>
+    restoreSnapshot(context, principal, { projectId, snapshotId }, input),
+  schedule: (principal, projectId, branchId) => getSnapshotSchedule(context, principal, projectId, branchId),
+  setSchedule: (principal, projectId, branchId, items) =>
+    setSnapshotSchedule(context, principal, { projectId, branchId }, items),
+});

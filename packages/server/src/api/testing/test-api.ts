@@ -15,7 +15,7 @@ export interface TestApi {
   /** The log, one parsed line each. */
   readonly logged: Record<string, unknown>[];
   /** Calls a route below /api/v2 with the key. */
-  call(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, body?: unknown): Promise<Answer>;
+  call(method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE', path: string, body?: unknown): Promise<Answer>;
 }
 
 /** The API, called without a socket, over a platform in memory unless one is given. */
@@ -31,6 +31,8 @@ export function createTestApi(options: Partial<ApiServerOptions> = {}, key = TES
     log: pino({ level: 'debug' }, { write }),
     health: async () => ({ ok: true, parts: { host: 'ok' } }),
     status: async () => ({ version: '0.0.0' }),
+    storage: async () => ({}),
+    growStorage: async () => ({}),
     findEndpoint: async () => undefined,
     metricsText: async () => 'tenantry_up 1\n',
     version: '0.0.0',

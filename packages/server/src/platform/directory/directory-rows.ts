@@ -42,7 +42,8 @@ export async function stampDirectory(
     select d.endpoint_id, d.project_id, d.branch_id, nextval('directory_seq'), true
     from directory_entries d
     where d.endpoint_id = any(${endpointIds}) and not exists (select from endpoints e where e.id = d.endpoint_id)
-    on conflict (endpoint_id) do update set seq = excluded.seq, is_deleted = excluded.is_deleted
+    on conflict (endpoint_id) do update
+      set branch_id = excluded.branch_id, seq = excluded.seq, is_deleted = excluded.is_deleted
     returning seq`.execute(tx);
   return rows.length === 0 ? undefined : Math.max(...rows.map((row) => Number(row.seq)));
 }
