@@ -1,4 +1,4 @@
-import { choice, flag, id, only, requestObject, responseObject, text, timestamp, Type } from './schema.ts';
+import { choice, flag, id, only, requestObject, responseObject, text, timestamp, Type, type Static } from './schema.ts';
 
 /** 1 compute unit (CU) is 1 vCPU and 4 GB of memory. */
 export const computeUnits = (description: string) => Type.Number({ minimum: 0.25, maximum: 56, description });
@@ -48,6 +48,40 @@ export const Endpoint = responseObject('Endpoint', {
   compute_release_version: Type.Optional(Type.String({ description: 'Version of the engine that runs.' })),
 });
 
+const settings = requestObject(
+  { pg_settings: Type.Optional(pgSettings) },
+  { pgbouncer_settings: POOLER_SETTINGS_REFUSED, preload_libraries: PRELOAD_LIBRARIES_REFUSED },
+);
+
+const type = choice(['read_write', 'read_only'], 'A branch has at most one that is read_write.');
+
+/** Of an endpoint that is made with its branch. */
+export const endpointFields = {
+  type,
+  settings: Type.Optional(settings),
+  autoscaling_limit_min_cu: Type.Optional(computeUnits('Smallest size.')),
+  autoscaling_limit_max_cu: Type.Optional(computeUnits('Largest size.')),
+  provisioner: Type.Optional(provisioner),
+  suspend_timeout_seconds: Type.Optional(suspendTimeoutSeconds),
+};
+
+const oldFields = {
+  pooler_mode: Type.Optional(choice(['transaction'], 'The one mode there is.')),
+  pooler_enabled: Type.Optional(only(false, 'pooling is chosen by the host name')),
+  passwordless_access: Type.Optional(only(false, 'every role needs its password')),
+};
+
+export const EndpointCreateBody = requestObject({
+  endpoint: requestObject({
+    branch_id: id('Branch id.'),
+    ...endpointFields,
+    name: Type.Optional(text(1, 64, 'Name of the endpoint.')),
+    region_id: Type.Optional(Type.String({ maxLength: 60, description: 'Only that of the project.' })),
+    disabled: Type.Optional(flag('True: nobody can connect.')),
+    ...oldFields,
+  }),
+});
+
 export const EndpointUpdateBody = requestObject({
   endpoint: requestObject(
     {
@@ -56,17 +90,12 @@ export const EndpointUpdateBody = requestObject({
       autoscaling_limit_max_cu: Type.Optional(computeUnits('Largest size.')),
       suspend_timeout_seconds: Type.Optional(suspendTimeoutSeconds),
       disabled: Type.Optional(flag('True: suspends the compute, and nobody can connect.')),
-      settings: Type.Optional(
-        requestObject(
-          { pg_settings: Type.Optional(pgSettings) },
-          { pgbouncer_settings: POOLER_SETTINGS_REFUSED, preload_libraries: PRELOAD_LIBRARIES_REFUSED },
-        ),
-      ),
+      settings: Type.Optional(settings),
       provisioner: Type.Optional(provisioner),
-      pooler_mode: Type.Optional(choice(['transaction'], 'The one mode there is.')),
-      pooler_enabled: Type.Optional(only(false, 'pooling is chosen by the host name')),
-      passwordless_access: Type.Optional(only(false, 'every role needs its password')),
+      ...oldFields,
     },
     { branch_id: 'an endpoint cannot move to another branch' },
   ),
 });
+
+export type EndpointCreateBody = Static<typeof EndpointCreateBody>;

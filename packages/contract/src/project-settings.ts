@@ -37,7 +37,7 @@ export const ProjectSettingsInput = requestObject(
             description: 'Addresses that may connect. Empty: all.',
           }),
         ),
-        protected_branches_only: Type.Optional(only(false, 'branches cannot be protected yet')),
+        protected_branches_only: Type.Optional(flag('True: others can be connected to from everywhere.')),
       }),
     ),
     enable_logical_replication: Type.Optional(only(false, 'logical replication cannot be enabled yet')),

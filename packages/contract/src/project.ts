@@ -1,3 +1,4 @@
+import { annotationValue } from './branch.ts';
 import { computeUnits, provisioner } from './endpoint.ts';
 import {
   DefaultEndpointSettings,
@@ -82,14 +83,12 @@ export const ProjectCreateBody = requestObject({
     store_passwords: Type.Optional(flag('Whether passwords of roles can be revealed. By default true.')),
     provisioner: Type.Optional(provisioner),
     branch: Type.Optional(
-      requestObject(
-        {
-          name: Type.Optional(text(1, 256, 'By default main.')),
-          role_name: Type.Optional(postgresName('By default neondb_owner.')),
-          database_name: Type.Optional(postgresName('By default neondb.')),
-        },
-        { annotations: 'branches keep no annotations yet' },
-      ),
+      requestObject({
+        name: Type.Optional(text(1, 256, 'By default main.')),
+        role_name: Type.Optional(postgresName('By default neondb_owner.')),
+        database_name: Type.Optional(postgresName('By default neondb.')),
+        annotations: Type.Optional(annotationValue),
+      }),
     ),
   }),
 });

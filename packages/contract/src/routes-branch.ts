@@ -1,11 +1,12 @@
-import { Annotation, Branch } from './branch.ts';
+import { Annotation, Branch, BranchCreateBody, BranchUpdateBody } from './branch.ts';
 import { Database, DatabaseCreateBody, DatabaseUpdateBody } from './database.ts';
 import { Endpoint } from './endpoint.ts';
 import { operations } from './operation.ts';
 import { BRANCHES_PAGE_LIMIT_DEFAULT, pageQuery, sortedPagination, sortQuery } from './pagination.ts';
+import { ConnectionDetails } from './project.ts';
 import { Role, RoleCreateBody } from './role.ts';
 import { branchParams, databaseParams, projectParams, roleParams, route } from './route.ts';
-import { count, only, requestObject, text, Type } from './schema.ts';
+import { count, flag, requestObject, text, Type } from './schema.ts';
 
 const BRANCHES_PAGE_LIMIT_MAX = 10_000;
 
@@ -15,11 +16,27 @@ const BRANCH = `${BRANCHES}/{branch_id}`;
 const ROLE = `${BRANCH}/roles/{role_name}`;
 const DATABASE = `${BRANCH}/databases/{database_name}`;
 
+const branchChange = Type.Object({ branch: Branch, ...operations });
 const roleChange = Type.Object({ role: Role, ...operations });
 const databaseChange = Type.Object({ database: Database, ...operations });
 
 /** Branches, with their roles and databases. */
 export const branchRoutes = {
+  createProjectBranch: route('POST', BRANCHES, {
+    tag: 'Branch',
+    summary: 'Create a branch of another at a moment, or of its schema alone',
+    params: projectParams,
+    body: BranchCreateBody,
+    status: 201,
+    response: Type.Object({
+      branch: Branch,
+      endpoints: Type.Array(Endpoint),
+      ...operations,
+      roles: Type.Array(Role),
+      databases: Type.Array(Database),
+      connection_uris: Type.Optional(Type.Array(ConnectionDetails)),
+    }),
+  }),
   listProjectBranches: route('GET', BRANCHES, {
     tag: 'Branch',
     summary: 'List branches',
@@ -28,7 +45,7 @@ export const branchRoutes = {
       ...pageQuery(BRANCHES_PAGE_LIMIT_MAX, BRANCHES_PAGE_LIMIT_DEFAULT),
       ...sortQuery,
       ...search,
-      include_deleted: Type.Optional(only(false, 'deleted branches cannot be recovered yet')),
+      include_deleted: Type.Optional(flag('True: also those that can be recovered.')),
     }),
     response: Type.Object({
       branches: Type.Array(Branch),
@@ -48,6 +65,32 @@ export const branchRoutes = {
     summary: 'Get a branch',
     params: branchParams,
     response: Type.Object({ branch: Branch, annotation: Annotation }),
+  }),
+  updateProjectBranch: route('PATCH', BRANCH, {
+    tag: 'Branch',
+    summary: 'Rename or protect a branch, or set when it expires',
+    params: branchParams,
+    body: BranchUpdateBody,
+    response: branchChange,
+  }),
+  setDefaultProjectBranch: route('POST', `${BRANCH}/set_as_default`, {
+    tag: 'Branch',
+    summary: 'Make a branch the default one',
+    params: branchParams,
+    response: branchChange,
+  }),
+  deleteProjectBranch: route('DELETE', BRANCH, {
+    tag: 'Branch',
+    summary: 'Delete a branch; it can be recovered for 7 days',
+    params: branchParams,
+    query: requestObject({ hard_delete: Type.Optional(flag('True: for good, at once.')) }),
+    response: branchChange,
+  }),
+  recoverProjectBranch: route('POST', `${BRANCH}/recover`, {
+    tag: 'Branch',
+    summary: 'Take the deletion of a branch back',
+    params: branchParams,
+    response: Type.Object({ branch: Branch, endpoints: Type.Array(Endpoint) }),
   }),
   listProjectBranchEndpoints: route('GET', `${BRANCH}/endpoints`, {
     tag: 'Endpoint',

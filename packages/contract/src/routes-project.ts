@@ -1,6 +1,6 @@
 import { Branch } from './branch.ts';
 import { Database } from './database.ts';
-import { Endpoint, EndpointUpdateBody } from './endpoint.ts';
+import { Endpoint, EndpointCreateBody, EndpointUpdateBody } from './endpoint.ts';
 import { Operation, operations } from './operation.ts';
 import { PAGE_LIMIT_DEFAULT, pageQuery, pagination } from './pagination.ts';
 import { ConnectionDetails, Project, ProjectCreateBody, ProjectListItem, ProjectUpdateBody } from './project.ts';
@@ -105,6 +105,20 @@ export const projectRoutes = {
     summary: 'Get an operation',
     params: operationParams,
     response: Type.Object({ operation: Operation }),
+  }),
+  createProjectEndpoint: route('POST', '/projects/{project_id}/endpoints', {
+    tag: 'Endpoint',
+    summary: 'Create an endpoint',
+    params: projectParams,
+    body: EndpointCreateBody,
+    status: 201,
+    response: Type.Object({ ...endpointBody, ...operations }),
+  }),
+  deleteProjectEndpoint: route('DELETE', '/projects/{project_id}/endpoints/{endpoint_id}', {
+    tag: 'Endpoint',
+    summary: 'Delete an endpoint',
+    params: endpointParams,
+    response: Type.Object({ ...endpointBody, ...operations }),
   }),
   listProjectEndpoints: route('GET', '/projects/{project_id}/endpoints', {
     tag: 'Endpoint',

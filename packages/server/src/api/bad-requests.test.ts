@@ -151,7 +151,11 @@ describe('addresses', () => {
   test.each<[string, InjectOptions, string]>([
     ['an unknown path', get('/projects/a/nope'), 'Cannot find a route for GET /api/v2/projects/a/nope'],
     ['an unknown path outside the API', { url: '/nope' }, 'Cannot find a route for GET /nope'],
-    ['a later route', { ...get('/projects/a/branches'), method: 'POST' }, 'Cannot find a route for POST /api/v2/'],
+    [
+      'a later route',
+      { ...get('/projects/a/branches/b/anonymize'), method: 'POST' },
+      'Cannot find a route for POST /api/v2/',
+    ],
     ['another method', { ...get('/projects'), method: 'PUT' }, 'Cannot find a route for PUT /api/v2/projects'],
     ['OPTIONS', { ...get('/projects'), method: 'OPTIONS' }, 'Cannot find a route for OPTIONS /api/v2/projects'],
   ])('%s: 404', async (_what, request, message) => {

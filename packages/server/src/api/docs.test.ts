@@ -68,7 +68,7 @@ test('docs/api.md lists every field that is refused, with the reason that client
     visit(body, '');
     visit(query, '?');
   }
-  expect(rowsOf('api.md', /^(\?|project\.|endpoint\.)/)).toEqual([...known]);
+  expect(rowsOf('api.md', /^(\?|project\.|branch\.|endpoint\.)/)).toEqual([...known]);
 });
 
 test('our OpenAPI document describes the live routes, needs no key, and has no loose references', async () => {

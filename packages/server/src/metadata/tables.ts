@@ -158,6 +158,8 @@ export interface BranchesTable {
   catalog_seq: ColumnType<string, number | undefined, number>;
   catalog_settled_seq: ColumnType<string, number | undefined, number>;
   creator_user_id: string;
+  created_at: Timestamp;
+  updated_at: Timestamp;
   init_source: Generated<'parent-data' | 'schema-only'>;
   parent_lsn: string | null;
   parent_timestamp: Timestamp | null;
@@ -170,8 +172,6 @@ export interface BranchesTable {
   restore_status: 'restored' | 'finalized' | 'detaching' | null;
   deleted_at: Timestamp | null;
   purge_at: Timestamp | null;
-  created_at: Timestamp;
-  updated_at: Timestamp;
 }
 
 export interface BranchAnnotationsTable {
@@ -213,8 +213,6 @@ export interface EndpointsTable {
   branch_id: string;
   name: string | null;
   type: 'read_write' | 'read_only';
-  volume_id: string | null;
-  replica_lag_bytes: ColumnType<string | null, number | null | undefined, number | null>;
   min_cu: number;
   max_cu: number;
   suspend_timeout_seconds: number;
@@ -231,6 +229,8 @@ export interface EndpointsTable {
   failure: string | null;
   created_at: Timestamp;
   updated_at: Timestamp;
+  volume_id: string | null;
+  replica_lag_bytes: ColumnType<string | null, number | null | undefined, number | null>;
 }
 
 export interface RolesTable {

@@ -1,20 +1,24 @@
+import { PlatformError } from '../../kernel/errors.ts';
 import { defined } from '../defined.ts';
 import type { EndpointChange } from '../../platform/platform.ts';
 import type { HandlerContext, Handlers } from '../handlers.ts';
 import { presentEndpoint } from '../presenters/present-endpoint.ts';
 import { presentOperations } from '../presenters/present-operation.ts';
+import { toNewEndpoint } from './endpoint-input.ts';
 
 type Names =
   | 'listProjectEndpoints'
   | 'listProjectBranchEndpoints'
   | 'getProjectEndpoint'
+  | 'createProjectEndpoint'
+  | 'deleteProjectEndpoint'
   | 'updateProjectEndpoint'
   | 'startProjectEndpoint'
   | 'suspendProjectEndpoint'
   | 'restartProjectEndpoint';
 
 export function endpointRoutes({ platform, domain }: HandlerContext): Pick<Handlers, Names> {
-  const { endpoints } = platform;
+  const { endpoints, projects } = platform;
   const presentChange = (change: EndpointChange) => ({
     endpoint: presentEndpoint(change.endpoint, domain),
     ...presentOperations(change.operations),
@@ -33,6 +37,23 @@ export function endpointRoutes({ platform, domain }: HandlerContext): Pick<Handl
     getProjectEndpoint: async ({ principal, params }) => ({
       endpoint: presentEndpoint(await endpoints.get(principal, params.project_id, params.endpoint_id), domain),
     }),
+
+    createProjectEndpoint: async ({ principal, params, body: { endpoint } }) => {
+      const input = { ...toNewEndpoint(endpoint), branchId: endpoint.branch_id };
+      if (endpoint.region_id !== undefined) {
+        const { regionId } = await projects.get(principal, params.project_id);
+        if (regionId !== endpoint.region_id) {
+          throw new PlatformError(
+            'INVALID_REQUEST',
+            `Cannot accept endpoint.region_id: it takes the region of the project, ${regionId}`,
+          );
+        }
+      }
+      return presentChange(await endpoints.create(principal, params.project_id, input));
+    },
+
+    deleteProjectEndpoint: async ({ principal, params }) =>
+      presentChange(await endpoints.delete(principal, params.project_id, params.endpoint_id)),
 
     updateProjectEndpoint: async ({ principal, params, body: { endpoint } }) => {
       const input = defined({

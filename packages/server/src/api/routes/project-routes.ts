@@ -81,6 +81,7 @@ function toCreateInput(project: ProjectCreateBody['project'], regions: readonly 
     name: project.branch.name,
     roleName: project.branch.role_name,
     databaseName: project.branch.database_name,
+    annotations: project.branch.annotations,
   };
   return defined({
     name: project.name,

@@ -13,6 +13,12 @@ interface Call {
   readonly answer: object;
 }
 
+const IN_AN_HOUR = new Date(Date.now() + 3_600_000).toISOString();
+
+/** Calls that change the branch, or the endpoint, that a call before them has made. */
+const ON_NEW_BRANCH: readonly string[] = ['updateProjectBranch', 'deleteProjectBranch', 'recoverProjectBranch'];
+const ON_NEW_ENDPOINT: readonly string[] = ['deleteProjectEndpoint'];
+
 /** In this order. `answer` is a part of what must come. */
 const CALLS: Record<RouteName, Call> = {
   createProject: {
@@ -101,6 +107,33 @@ const CALLS: Record<RouteName, Call> = {
   suspendProjectEndpoint: {
     answer: { endpoint: { current_state: 'idle' }, operations: [{ action: 'suspend_compute' }] },
   },
+  createProjectBranch: {
+    body: {
+      branch: { name: 'preview', init_source: 'parent-data' },
+      endpoints: [{ type: 'read_write', autoscaling_limit_max_cu: 1 }],
+      annotation_value: { 'git-ref': 'preview' },
+    },
+    answer: {
+      branch: { name: 'preview', default: false, parent_lsn: expect.any(String), current_state: 'ready' },
+      endpoints: [{ type: 'read_write' }],
+      operations: [{ action: 'create_branch' }, { action: 'start_compute' }],
+      roles: [{ name: 'acme' }],
+      databases: [{ name: 'shop' }],
+      connection_uris: [{ connection_parameters: { role: 'acme', database: 'shop' } }],
+    },
+  },
+  createProjectEndpoint: {
+    body: { endpoint: { type: 'read_only', name: 'reports', provisioner: 'k8s-neonvm' } },
+    answer: { endpoint: { type: 'read_only', name: 'reports' } },
+  },
+  deleteProjectEndpoint: { answer: { endpoint: { type: 'read_only' }, operations: [{ action: 'suspend_compute' }] } },
+  updateProjectBranch: {
+    body: { branch: { name: 'review', protected: false, expires_at: IN_AN_HOUR } },
+    answer: { branch: { name: 'review', ttl_interval_seconds: expect.any(Number) } },
+  },
+  deleteProjectBranch: { query: '?hard_delete=false', answer: { branch: { name: 'review' } } },
+  recoverProjectBranch: { answer: { branch: { name: 'review' }, endpoints: [{ type: 'read_write' }] } },
+  setDefaultProjectBranch: { answer: { branch: { name: 'trunk', default: true }, operations: [] } },
   createSnapshot: {
     query: '?name=before-the-move',
     body: { expires_at: '2999-01-01T00:00:00Z' },
@@ -173,22 +206,33 @@ export async function callEveryRoute(api: Pick<TestApi, 'call'>): Promise<void> 
   };
   for (const [name, { query = '', body: given }] of Object.entries(CALLS) as [RouteName, Call][]) {
     const route: RouteDefinition = ROUTES[name];
-    const path = route.path.replaceAll(/\{(\w+)\}/g, (_, key: string) => must(ids[key], `${name} needs ${key}`));
-    const source = name === 'restoreProjectBranch' && { source_branch_id: ids['branch_id'] };
-    const { status, body, headers } = await api.call(
-      route.method,
-      `${path}${query}`,
-      source ? { ...source, ...given } : given,
-    );
+    const target = {
+      ...ids,
+      ...(ON_NEW_BRANCH.includes(name) && { branch_id: ids['new_branch_id'] }),
+      ...(ON_NEW_ENDPOINT.includes(name) && { endpoint_id: ids['new_endpoint_id'] }),
+    } as Record<string, string | undefined>;
+    const path = route.path.replaceAll(/\{(\w+)\}/g, (_, key: string) => must(target[key], `${name} needs ${key}`));
+    const { status, body, headers } = await api.call(route.method, `${path}${query}`, withBranch(name, given, ids));
     expect(body, name).toMatchObject(CALLS[name].answer);
     expect(status, name).toBe(route.status);
     expect(headers['content-type'], name).toBe('application/json; charset=utf-8');
     expect(neon.violations(route.method, route.path, route.status, body), name).toEqual([]);
     if (name === 'createProject') Object.assign(ids, idsOf(body));
-    if (name === 'createSnapshot') ids['snapshot_id'] = String((body as { snapshot?: { id: string } }).snapshot?.id);
+    if (name === 'createSnapshot') ids['snapshot_id'] = idOf(body, 'snapshot');
+    if (name === 'createProjectBranch') ids['new_branch_id'] = idOf(body, 'branch');
+    if (name === 'createProjectEndpoint') ids['new_endpoint_id'] = idOf(body, 'endpoint');
     if (name === 'createApiKey') ids['key_id'] = String((body as { id?: number }).id);
   }
 }
+
+/** A body that has to name the branch. */
+function withBranch(name: string, body: object | undefined, { branch_id }: Record<string, string>): object | undefined {
+  if (name === 'restoreProjectBranch') return { source_branch_id: branch_id, ...body };
+  if (name !== 'createProjectEndpoint') return body;
+  return { endpoint: { branch_id, ...(body as { endpoint: object }).endpoint } };
+}
+
+const idOf = (body: object, key: string): string => String((body as Record<string, { id: string }>)[key]?.id);
 
 /** The ids in an answer to `createProject`, as paths name them. */
 export function idsOf(body: object): Record<string, string> {
