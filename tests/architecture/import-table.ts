@@ -15,7 +15,7 @@ export const SERVER_FOLDERS: Readonly<Record<string, FolderRule>> = {
   wal: { imports: ['kernel'] },
   storage: { imports: ['wal', 'engines', 'kernel'] },
   pgdump: { imports: ['pgwire', 'engines', 'kernel'] },
-  compute: { imports: ['pgwire', 'kernel'], types: ['engines', 'storage', 'host'] },
+  compute: { imports: ['wal', 'pgwire', 'kernel'], types: ['engines', 'storage', 'host'] },
   host: { imports: ['compute', 'storage', 'wal', 'pgdump', 'engines', 'kernel'] },
   gateway: { imports: ['pgwire', 'kernel'] },
   metadata: { imports: ['engines', 'kernel'] },
@@ -46,5 +46,5 @@ export const SERVER_FOLDERS: Readonly<Record<string, FolderRule>> = {
 export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   contract: [],
   server: ['contract'],
-  cli: ['contract', 'server/config', 'server/engines', 'server/kernel'],
+  cli: ['contract', 'server/config', 'server/engines', 'server/storage', 'server/kernel'],
 };

@@ -47,6 +47,26 @@ test('status is for the key of a user, and finds the project of an endpoint', as
   expect(await ask('/status/endpoints/%00')).toMatchObject([404, { code: 'NOT_FOUND' }]);
 });
 
+test('storage is shown and grown with the key of a user', async () => {
+  const asked: unknown[] = [];
+  const { server } = createTestApi({
+    storage: async (projectId) => ({ asked: asked.push(projectId) }),
+    growStorage: async (bytesMax) => ({ asked: asked.push(bytesMax) }),
+  });
+  const ask = async (method: 'GET' | 'POST', url: string, key = `Bearer ${TEST_KEY}`) =>
+    (await server.app.inject({ method, url, headers: { authorization: key } })).statusCode;
+  expect(await ask('GET', '/status/storage', '')).toBe(401);
+  expect(await ask('POST', '/status/storage/grow', '')).toBe(401);
+  expect(await ask('GET', '/status/storage')).toBe(200);
+  expect(await ask('GET', '/status/storage?project_id=a-b-1')).toBe(200);
+  expect(await ask('POST', '/status/storage/grow')).toBe(200);
+  expect(await ask('POST', '/status/storage/grow?bytes_max=5000000000')).toBe(200);
+  for (const bad of ['-1', '1e9', '', '1&bytes_max=2', '9'.repeat(16)]) {
+    expect(await ask('POST', `/status/storage/grow?bytes_max=${bad}`)).toBe(400);
+  }
+  expect(asked).toEqual([undefined, 'a-b-1', null, 5_000_000_000]);
+});
+
 test('every answer is reported for metrics, by operation and not by URL', async () => {
   const answers: object[] = [];
   const api = createTestApi({ onAnswer: (answer) => answers.push(answer) });

@@ -17,6 +17,10 @@ export interface PlainRoutesOptions {
   readonly health: () => Promise<Health>;
   /** Processes, counts and the host, for `tenantry status` and `tenantry doctor`. */
   readonly status: () => Promise<object>;
+  /** Space of the storage, and of the volumes of all projects or of one, for `tenantry storage`. */
+  readonly storage: (projectId: string | undefined) => Promise<object>;
+  /** Grows the storage pool now, and bounds it from now on; null: no bound. */
+  readonly growStorage: (bytesMax: number | null) => Promise<object>;
   /** Whose endpoint it is, for commands that are given no project. */
   readonly findEndpoint: (endpointId: string) => Promise<{ readonly projectId: string } | undefined>;
   /** In the Prometheus text format. */
@@ -27,6 +31,8 @@ export interface PlainRoutesOptions {
 const HEALTH_DEADLINE_MS = 5_000;
 const METRICS_DEADLINE_MS = 10_000;
 const STATUS_DEADLINE_MS = 20_000;
+/** Volumes are measured file by file. */
+const STORAGE_DEADLINE_MS = 50_000;
 
 /** What is served beside the API: the start page, health, metrics, and what the command line asks. */
 export function servePlainRoutes(app: FastifyInstance, options: PlainRoutesOptions): void {
@@ -60,6 +66,24 @@ export function servePlainRoutes(app: FastifyInstance, options: PlainRoutesOptio
       : undefined;
     if (!found) throw new PlatformError('NOT_FOUND', 'Cannot find the endpoint: it does not exist');
     return reply.send({ endpoint_id: endpointId, project_id: found.projectId });
+  });
+
+  app.get('/status/storage', hidden, async (request, reply) => {
+    await requireUserKey(options.platform, request);
+    const { project_id: projectId } = request.query as { readonly project_id?: unknown };
+    const read = () => options.storage(typeof projectId === 'string' ? projectId : undefined);
+    return reply.send(await withDeadline('measure the volumes', STORAGE_DEADLINE_MS, read));
+  });
+
+  app.post('/status/storage/grow', hidden, async (request, reply) => {
+    await requireUserKey(options.platform, request);
+    const { bytes_max: given } = request.query as { readonly bytes_max?: unknown };
+    const isSize = typeof given === 'string' && /^\d{1,15}$/.test(given);
+    if (given !== undefined && !isSize) {
+      throw new PlatformError('INVALID_REQUEST', 'Cannot grow the storage: bytes_max takes a whole number of bytes');
+    }
+    const grow = () => options.growStorage(isSize ? Number(given) : null);
+    return reply.send(await withDeadline('grow the storage', STORAGE_DEADLINE_MS, grow));
   });
 
   app.get('/metrics', hidden, async (request, reply) => {

@@ -20,10 +20,11 @@ import { DirectoryFeed } from '../platform/directory/directory-feed.ts';
 import { findDirectoryEntry, getDirectoryEpoch } from '../platform/directory/directory-rows.ts';
 import { ingestReports } from '../platform/reports/ingest-reports.ts';
 import { createPasswordBox } from '../platform/roles/password-box.ts';
+import { runSchedules } from '../platform/snapshots/run-schedules.ts';
 import { countStatus } from '../platform/status/read-status.ts';
 import { checkHealth } from './control-health.ts';
 import { ControlMetrics } from './control-metrics.ts';
-import { readPlatformStatus } from './control-status.ts';
+import { operatorViews } from './control-status.ts';
 import { CHECKOUT, type ProcessContext } from './process-context.ts';
 import type { RunningProcess } from './protocol.ts';
 
@@ -84,7 +85,11 @@ async function serve(context: ProcessContext, embedded: EmbeddedPostgres | undef
   await directoryServer.listen(paths.controlSocket);
 
   const stopping = new AbortController();
-  const loops = [engine.run(stopping.signal), ingestReports({ ...deps, engine }, stopping.signal)];
+  const loops = [
+    engine.run(stopping.signal),
+    ingestReports({ ...deps, engine }, stopping.signal),
+    runSchedules({ ...deps, engine }, stopping.signal),
+  ];
   const metrics = new ControlMetrics({
     directory: directoryServer,
     host,
@@ -100,15 +105,14 @@ async function serve(context: ProcessContext, embedded: EmbeddedPostgres | undef
     health,
     onAnswer: (answer) => metrics.answered(answer),
     metricsText: () => metrics.text(),
-    status: () =>
-      readPlatformStatus({
-        metadata: metadata.db,
-        host,
-        installation,
-        version: VERSION,
-        metadataPid: () => embedded?.pid ?? null,
-        health,
-      }),
+    ...operatorViews({
+      metadata: metadata.db,
+      host,
+      installation,
+      version: VERSION,
+      metadataPid: () => embedded?.pid ?? null,
+      health,
+    }),
     findEndpoint: (endpointId) => findDirectoryEntry(metadata.db, endpointId),
     version: VERSION,
   });

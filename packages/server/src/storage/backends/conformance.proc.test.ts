@@ -98,6 +98,11 @@ describe.each(cases.filter(({ canRun }) => canRun))('the backend on $name', ({ s
   const openAgain = (): Promise<StorageBackend> => openBackend({ hostDir, setting, isRoot, log });
 
   async function usedBytes(): Promise<number> {
+    if (backend.info.name === 'btrfs') {
+      // The first sync wakes the cleaner, the second waits for it, the third commits what it did.
+      execFileSync('btrfs', ['filesystem', 'sync', backend.root]);
+      execFileSync('btrfs', ['subvolume', 'sync', '-s', '1', backend.root], { stdio: 'ignore' });
+    }
     execFileSync('sync', ['-f', backend.root]);
     const { blocks, bfree, bsize } = await statfs(backend.root);
     return (blocks - bfree) * bsize;
@@ -247,11 +252,11 @@ describe.each(cases.filter(({ canRun }) => canRun))('the backend on $name', ({ s
     const source = newPath();
     await makeSampleTree(backend, source, owner);
     const before = await describeTree(source);
-    for (let n = 0; n < 12; n += 1) {
+    for (let n = 0; n < 8; n += 1) {
       const target = newPath();
       const child = startCloning(hostDir, setting, source, target);
       await once(child.stdout ?? child, 'data');
-      await new Promise((resolve) => setTimeout(resolve, n * 6));
+      await new Promise((resolve) => setTimeout(resolve, n * 10));
       child.kill('SIGKILL');
       await once(child, 'exit');
       const again = await openAgain();
@@ -344,7 +349,7 @@ describe.each(cases.filter(({ canRun }) => canRun))('the backend on $name', ({ s
         made.push(target);
         continue;
       }
-      expect(isNoSpace(error), String(error)).toBe(true);
+      expect({ error, isNoSpace: isNoSpace(error) }).toMatchObject({ isNoSpace: true });
       await backend.removeTree(target);
       expect(existsSync(target)).toBe(false);
       break;
@@ -373,7 +378,7 @@ async function waitUntil(what: string, isTrue: () => Promise<boolean>): Promise<
 /** Takes all of a disk: by pieces, because btrfs promises more than it then gives at once; ZFS cannot promise. */
 async function fill(path: string): Promise<void> {
   await using file = await open(path, 'w');
-  for (const pieceBytes of [8 * MB, 64 * 1024]) {
+  for (const pieceBytes of [8 * MB, MB]) {
     const piece = randomBytes(pieceBytes);
     try {
       for (;;) {
