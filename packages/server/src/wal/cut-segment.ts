@@ -11,7 +11,8 @@ const CHUNK_BYTES = 1024 ** 2;
  * Copies a WAL segment as it was when WAL ended at `end`: what follows is a hole up to the full size. The copy is synced,
  * with mode 0600; its name is the caller's to make durable, as is its owner.
  * @param sourcePath its base name tells which segment it is
- * @throws Error if the target exists (it stays as it is), the source is too short, or `end` is not in the segment (its first byte excluded, the first byte of the next one included)
+ * @throws Error if the target exists (it stays as it is), the source is too short, or `end` is not in the segment (its
+ * first byte excluded, the first byte of the next one included)
  */
 export async function cutSegment(sourcePath: string, targetPath: string, end: Lsn): Promise<void> {
   const start = parseSegmentName(basename(sourcePath))?.start;

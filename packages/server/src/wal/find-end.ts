@@ -8,7 +8,7 @@ const LONG_HEADER_BYTES = 40;
 const nothing = (): void => {};
 
 /**
- * The end of the last valid record. Looks only into the newest segment that has records, since Postgres writes WAL in
+ * The end of the last valid record; `from` if none follows it. Looks only into the newest segment that has records, since Postgres writes WAL in
  * order: right for a running Postgres and for one that was stopped or killed, but not after the machine itself went
  * down (`findEndOfWalAfterCrash`).
  * @param from the end of a record, or the start of a segment, at or after which the end is known to be

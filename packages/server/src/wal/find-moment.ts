@@ -67,8 +67,8 @@ async function walkToTime(source: WalSource, from: Lsn, timeUs: number): Promise
 
 /**
  * The start of the first segment that may hold a transaction that ended after the time. A transaction takes its time
- * before it writes its record, so a file that was last written before the time holds no such record. The newest segment
- * is never passed over.
+ * before it writes its record, so a file that was last written before the time holds no such record, unless the clock was
+ * set back. The newest segment is never passed over. A copy is newer than what it holds: read for nothing, no harm.
  */
 async function firstSegmentThatMayHold(source: WalSource, from: Lsn, timeUs: number): Promise<Lsn> {
   let segment = segmentStart(from);

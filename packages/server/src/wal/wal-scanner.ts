@@ -8,6 +8,7 @@ export type RecordVisitor = (record: WalRecord) => 'stop' | void;
 
 export interface WalPage {
   readonly bytes: Uint8Array;
+  /** Over the same bytes. */
   readonly view: DataView;
   /** Where in them the page begins. */
   readonly at: number;
@@ -66,7 +67,14 @@ export class WalScanner {
       if (this.#remaining > 0) return 'more';
       offset = align8(offset + bytes);
       const crc = this.#dataCrc;
-      const step = this.#finish({ view: this.#headView, at: 0, crc, start: this.#start, end: page.lsn + offset });
+      const step = this.#finish({
+        bytes: this.#head,
+        view: this.#headView,
+        at: 0,
+        crc,
+        start: this.#start,
+        end: page.lsn + offset,
+      });
       if (step !== 'more') return step;
     } else if (header.continuedBytes > 0 && offset === header.bytes) {
       return 'end';
@@ -101,7 +109,7 @@ export class WalScanner {
       }
       const crc = this.#checksums ? crc32c(page.bytes, at + RECORD_HEADER_BYTES, at + totalBytes) : 0;
       offset += align8(totalBytes);
-      const step = this.#finish({ view: page.view, at, crc, start, end: page.lsn + offset });
+      const step = this.#finish({ bytes: page.bytes, view: page.view, at, crc, start, end: page.lsn + offset });
       if (step !== 'more') return step;
     }
     return 'more';
@@ -142,17 +150,16 @@ export class WalScanner {
     return record.isSwitch ? 'next-segment' : 'more';
   }
 
-  #isValid({ view, at, crc, start }: WholeRecord): boolean {
+  #isValid({ bytes, view, at, crc, start }: WholeRecord): boolean {
     const previous = getLsn(view, at + 8);
     if (this.#lastStart === undefined ? previous >= start : previous !== this.#lastStart) return false;
-    if (!this.#checksums) return true;
-    const header = new Uint8Array(view.buffer, view.byteOffset + at, CRC_AT);
-    return crc32c(header, 0, CRC_AT, crc) === view.getUint32(at + CRC_AT, true);
+    return !this.#checksums || crc32c(bytes, at, at + CRC_AT, crc) === view.getUint32(at + CRC_AT, true);
   }
 }
 
 interface WholeRecord {
-  /** Where its beginning is. */
+  /** Where its beginning is; `view` is over the same bytes. */
+  readonly bytes: Uint8Array;
   readonly view: DataView;
   readonly at: number;
   /** Of what follows the header. */
