@@ -146,10 +146,10 @@ const CALLS: Record<RouteName, Call> = {
     answer: { branch: { name: 'as-it-was' }, operations: [{ action: 'create_branch' }] },
   },
   restoreProjectBranch: {
-    body: { source_timestamp: '2020-01-01T00:00:00Z', preserve_under_name: 'trunk_old' },
+    body: { preserve_under_name: 'trunk_old' },
     answer: { branch: { name: 'trunk' } },
   },
-  finalizeRestoreBranch: { body: { name: 'trunk_older' }, answer: { operations: [] } },
+  finalizeRestoreBranch: { body: { name: 'review_old' }, answer: { operations: expect.any(Array) } },
   setSnapshotSchedule: {
     body: { schedule: [{ frequency: 'daily', hour: 3, retention_seconds: 86_400 }] },
     answer: {},
@@ -209,6 +209,7 @@ export async function callEveryRoute(api: Pick<TestApi, 'call'>): Promise<void> 
     const target = {
       ...ids,
       ...(ON_NEW_BRANCH.includes(name) && { branch_id: ids['new_branch_id'] }),
+      ...(name === 'finalizeRestoreBranch' && { branch_id: ids['restored_branch_id'] }),
       ...(ON_NEW_ENDPOINT.includes(name) && { endpoint_id: ids['new_endpoint_id'] }),
     } as Record<string, string | undefined>;
     const path = route.path.replaceAll(/\{(\w+)\}/g, (_, key: string) => must(target[key], `${name} needs ${key}`));
@@ -218,7 +219,11 @@ export async function callEveryRoute(api: Pick<TestApi, 'call'>): Promise<void> 
     expect(headers['content-type'], name).toBe('application/json; charset=utf-8');
     expect(neon.violations(route.method, route.path, route.status, body), name).toEqual([]);
     if (name === 'createProject') Object.assign(ids, idsOf(body));
-    if (name === 'createSnapshot') ids['snapshot_id'] = idOf(body, 'snapshot');
+    if (name === 'createSnapshot') {
+      ids['snapshot_id'] = idOf(body, 'snapshot');
+      ids['lsn'] = (body as { snapshot?: { lsn: string } }).snapshot?.lsn ?? '';
+    }
+    if (name === 'restoreSnapshot') ids['restored_branch_id'] = idOf(body, 'branch');
     if (name === 'createProjectBranch') ids['new_branch_id'] = idOf(body, 'branch');
     if (name === 'createProjectEndpoint') ids['new_endpoint_id'] = idOf(body, 'endpoint');
     if (name === 'createApiKey') ids['key_id'] = String((body as { id?: number }).id);
@@ -226,8 +231,10 @@ export async function callEveryRoute(api: Pick<TestApi, 'call'>): Promise<void> 
 }
 
 /** A body that has to name the branch. */
-function withBranch(name: string, body: object | undefined, { branch_id }: Record<string, string>): object | undefined {
-  if (name === 'restoreProjectBranch') return { source_branch_id: branch_id, ...body };
+function withBranch(name: string, body: object | undefined, ids: Record<string, string>): object | undefined {
+  const { branch_id, lsn: source_lsn } = ids;
+  if (name === 'restoreProjectBranch') return { source_branch_id: branch_id, source_lsn, ...body };
+  if (name === 'restoreSnapshot') return { target_branch_id: ids['new_branch_id'], ...body };
   if (name !== 'createProjectEndpoint') return body;
   return { endpoint: { branch_id, ...(body as { endpoint: object }).endpoint } };
 }

@@ -22,7 +22,7 @@ const select = (db: Kysely<Tables>) =>
     .selectAll('endpoints')
     .select('projects.region_id');
 
-/** Oldest first. @param domain endpoints are named under it */
+/** Oldest first; of those made together the read-write one. @param domain endpoints are named under it */
 export async function listEndpointRows(
   db: Kysely<Tables>,
   { projectId, branchId, endpointId }: EndpointFilter,
@@ -31,7 +31,11 @@ export async function listEndpointRows(
   let query = select(db).where('endpoints.project_id', '=', projectId).where('branches.deleted_at', 'is', null);
   if (branchId !== undefined) query = query.where('endpoints.branch_id', '=', branchId);
   if (endpointId !== undefined) query = query.where('endpoints.id', '=', endpointId);
-  const rows = await query.orderBy('endpoints.created_at').orderBy('endpoints.id').execute();
+  const rows = await query
+    .orderBy('endpoints.created_at')
+    .orderBy('endpoints.type', 'desc')
+    .orderBy('endpoints.id')
+    .execute();
   return rows.map((row) => toEndpoint(row, domain));
 }
 
