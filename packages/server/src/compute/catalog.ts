@@ -7,6 +7,7 @@ import { quoteIdentifier, quoteLiteral } from './quoting.ts';
 /** As in `host/host.ts`. */
 export type CatalogChange =
   | { readonly kind: 'put_role'; readonly name: string; readonly verifier: string }
+  | { readonly kind: 'keep_role'; readonly name: string; readonly verifier: string }
   | { readonly kind: 'rename_role'; readonly name: string; readonly newName: string }
   | { readonly kind: 'drop_role'; readonly name: string }
   | { readonly kind: 'create_database'; readonly name: string; readonly owner: string }
@@ -91,6 +92,9 @@ async function apply(session: CatalogSession, change: CatalogChange): Promise<vo
   switch (change.kind) {
     case 'put_role':
       return await putRole(connection, change.name, change.verifier);
+    case 'keep_role':
+      if (await hasRole(connection, change.name)) await putRole(connection, change.name, change.verifier);
+      return;
     case 'rename_role':
       if (!(await hasRole(connection, change.name)) && (await hasRole(connection, change.newName))) return;
       await run(connection, `ALTER ROLE ${quoteIdentifier(change.name)} RENAME TO ${quoteIdentifier(change.newName)}`);
@@ -120,7 +124,7 @@ function refuseReserved(change: CatalogChange): void {
     const message = `${isRole ? 'role' : 'database'} name "${name}" is reserved`;
     throw new PlatformError('CATALOG_CHANGE_REFUSED', message, { details: { sqlstate: RESERVED_NAME } });
   }
-  if (change.kind === 'put_role' && !parseVerifier(change.verifier)) {
+  if ('verifier' in change && !parseVerifier(change.verifier)) {
     throw new PlatformError('CATALOG_CHANGE_REFUSED', 'the verifier of the role is malformed', {
       details: { sqlstate: '22023' },
     });

@@ -5,6 +5,7 @@ import type { Engine } from '../engines/engine.ts';
 import { PlatformError } from '../kernel/errors.ts';
 import { sleep } from '../kernel/wait.ts';
 import type { Volume } from '../storage/volume-store.ts';
+import { putPromoteFile } from './first-start.ts';
 import { failureFromLog, logSize } from './postgres-log.ts';
 import { findProcess, findProcessesIn, isAlive, signalProcess, type ProcessIdentity } from './process-table.ts';
 import type { ProcessWatcher } from './process-watcher.ts';
@@ -15,6 +16,10 @@ export interface SpawnOptions {
   readonly volume: Volume;
   readonly runDirectory: RunDirectory;
   readonly logPath: string;
+  /** Settings of this life only, over those of the configuration file. */
+  readonly overrides: Readonly<Record<string, string>>;
+  /** It starts in recovery and is to be promoted once its WAL is replayed. */
+  readonly promotes: boolean;
   /** Called at once with the pid, before Postgres forks: the place to put it into a cgroup. */
   readonly onSpawn: (pid: number) => void;
 }
@@ -39,6 +44,12 @@ const OOM_SCORE_ADJUST = '600';
 const FAST_STOP_MS = 60_000;
 const IMMEDIATE_STOP_MS = 5000;
 const LEFTOVERS_MS = 2000;
+/**
+ * No sessions during recovery: then it needs no room for as many as the source had, and is `ready` only when it has been
+ * promoted. A postmaster setting, without a meaning for the rest of the life.
+ */
+const PROMOTION_OVERRIDES = { hot_standby: 'off' };
+
 /** No Postgres is ready sooner; measured 14 ms. */
 const FIRST_LOOK_MS = 8;
 
@@ -67,12 +78,14 @@ export interface PostgresProcess {
  * @throws PlatformError COMPUTE_START_FAILED if the program cannot be run
  */
 export async function spawnPostgres(options: SpawnOptions): Promise<PostgresProcess> {
-  const { engine, volume, runDirectory, logPath, onSpawn } = options;
+  const { engine, volume, runDirectory, logPath, overrides, promotes, onSpawn } = options;
+  const settings = { config_file: runDirectory.configPath, ...overrides, ...(promotes ? PROMOTION_OVERRIDES : {}) };
+  const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   clearStaleLock(volume.dataPath, await endLeftovers(volume.dataPath));
   const logStart = logSize(logPath);
   const log = openSync(logPath, 'a', 0o600);
   try {
-    const child = spawn(engine.postgresPath, ['-D', volume.dataPath, '-c', `config_file=${runDirectory.configPath}`], {
+    const child = spawn(engine.postgresPath, ['-D', volume.dataPath, ...args], {
       cwd: '/',
       detached: true,
       env: { ...engine.env },
@@ -87,7 +100,7 @@ export async function spawnPostgres(options: SpawnOptions): Promise<PostgresProc
     if (!identity) throw new PlatformError('COMPUTE_START_FAILED', 'Cannot start the compute: Postgres cannot be run');
     onSpawn(identity.pid);
     preferAsOomVictim(identity.pid);
-    return makeProcess({ identity, volume, logPath, logStart, exited: exited.promise });
+    return makeProcess({ identity, volume, promotes, logPath, logStart, exited: exited.promise });
   } finally {
     closeSync(log);
   }
@@ -96,18 +109,20 @@ export async function spawnPostgres(options: SpawnOptions): Promise<PostgresProc
 /** Takes over a postmaster that is not our child. The caller has proved that it is the one of this volume. */
 export function adoptPostgres({ identity, volume, logPath, watcher }: AdoptOptions): PostgresProcess {
   const exited = watcher.watch(identity).then(() => ({ exitCode: null, signal: null }));
-  return makeProcess({ identity, volume, logPath, logStart: logSize(logPath), exited });
+  const promotes = volume.needsPromotion;
+  return makeProcess({ identity, volume, promotes, logPath, logStart: logSize(logPath), exited });
 }
 
 interface ProcessParts {
   readonly identity: ProcessIdentity;
   readonly volume: Volume;
+  readonly promotes: boolean;
   readonly logPath: string;
   readonly logStart: number;
   readonly exited: Promise<ProcessEnd>;
 }
 
-function makeProcess({ identity, volume, logPath, logStart, exited }: ProcessParts): PostgresProcess {
+function makeProcess({ identity, volume, promotes, logPath, logStart, exited }: ProcessParts): PostgresProcess {
   let hasEnded = false;
   const ended = exited.then(async (end) => {
     hasEnded = true;
@@ -122,10 +137,16 @@ function makeProcess({ identity, volume, logPath, logStart, exited }: ProcessPar
     isAlive: () => !hasEnded && isAlive(identity),
     async waitReady(ms) {
       const deadlineAt = performance.now() + ms;
+      let isPromotionDue = promotes;
       await sleep(FIRST_LOOK_MS);
       for (let looks = 0; ; looks++) {
         if (hasEnded) throw new PlatformError('COMPUTE_START_FAILED', failureFromLog(logPath, logStart));
-        if (readStatus(volume.dataPath, identity.pid) === 'ready') return;
+        const status = readStatus(volume.dataPath, identity.pid);
+        if (status === 'ready') return;
+        if (isPromotionDue && status !== undefined) {
+          isPromotionDue = false;
+          promote(volume, identity);
+        }
         if (performance.now() > deadlineAt) {
           throw new PlatformError('COMPUTE_START_FAILED', `Cannot start the compute: not ready within ${ms} ms`);
         }
@@ -144,6 +165,15 @@ function makeProcess({ identity, volume, logPath, logStart, exited }: ProcessPar
       await ended;
     },
   };
+}
+
+/**
+ * Has it end recovery once it has replayed all WAL there is. The postmaster passes the word on as soon as it has a startup
+ * process, which is there from the first status on; one that has it already, or is beyond it, takes no harm.
+ */
+function promote(volume: Volume, identity: ProcessIdentity): void {
+  putPromoteFile(volume);
+  signalProcess(identity, 'SIGUSR1');
 }
 
 async function endsWithin(ended: Promise<unknown>, ms: number): Promise<boolean> {

@@ -168,7 +168,10 @@ function fixedSettings({ pgVersion, maxCu, ...paths }: ConfigFileOptions): Recor
     wal_recycle: 'off',
     wal_init_zero: 'off',
     min_wal_size: '32MB',
-    max_wal_size: '1GB',
+    // A branch of a running compute replays what came since its last checkpoint.
+    max_wal_size: '512MB',
+    // What a host that is away for a while does not miss; the history holds these segments anyway.
+    wal_keep_size: '2GB',
     temp_file_limit: `${Math.max(20, Math.ceil(15 * maxCu))}GB`,
     huge_pages: 'off',
     jit: 'off',

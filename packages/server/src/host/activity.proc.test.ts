@@ -3,7 +3,7 @@ import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { Client, type ClientConfig } from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { EndpointReport, EndpointSpec } from './host.ts';
+import type { EndpointSpec } from './host.ts';
 import type { LocalHost } from './local-host.ts';
 import {
   addEndpoint,
@@ -13,6 +13,7 @@ import {
   ROLE_PASSWORD,
   makeHost,
   makeTestBed,
+  reportOf,
   waitFor,
   type TestBed,
 } from './testing/test-host.ts';
@@ -31,13 +32,6 @@ afterAll(async () => {
   bed.dispose();
 });
 
-async function reportOf({ endpointId }: EndpointSpec): Promise<EndpointReport> {
-  for await (const report of host.reports(0, new AbortController().signal)) {
-    if (report.endpointId === endpointId) return report;
-  }
-  throw new Error('no report');
-}
-
 async function begin(
   name: string,
   pgSettings: EndpointSpec['pgSettings'] = {},
@@ -51,7 +45,7 @@ async function staysActive(spec: EndpointSpec, atMost: number): Promise<number> 
   const from = performance.now();
   const seconds = (): number => (performance.now() - from) / 1000;
   await waitFor('suspended, or long enough', (atMost + 5) * 1000, async () => {
-    return seconds() > atMost || (await reportOf(spec)).state !== 'active';
+    return seconds() > atMost || (await reportOf(host, spec)).state !== 'active';
   });
   return seconds();
 }
@@ -63,7 +57,7 @@ describe('activity', () => {
     expect(await staysActive(spec, 8)).toBeLessThan(5);
     // `suspending` comes first, and a compute may still serve a query in its last moments.
     const { lastActiveAt, suspendedAt } = await waitFor('idle', 5000, async () => {
-      const report = await reportOf(spec);
+      const report = await reportOf(host, spec);
       return report.state === 'idle' ? report : undefined;
     });
     await expect(client.query('SELECT 1')).rejects.toThrow();
@@ -97,7 +91,7 @@ describe('activity', () => {
   test('sessions that come and go between two looks keep it awake', async () => {
     const { spec, client } = await begin('sessions');
     await client.end();
-    const { startedAt } = await reportOf(spec);
+    const { startedAt } = await reportOf(host, spec);
     const until = performance.now() + 5000;
     while (performance.now() < until) {
       // Not through acquire, which counts by itself: as a client that has the address.
@@ -107,7 +101,7 @@ describe('activity', () => {
       await again.end();
       await new Promise((r) => setTimeout(r, 300));
     }
-    expect(await reportOf(spec)).toMatchObject({ state: 'active', startedAt });
+    expect(await reportOf(host, spec)).toMatchObject({ state: 'active', startedAt });
     expect(await staysActive(spec, 8)).toBeLessThan(5);
   });
 
@@ -185,7 +179,7 @@ describe('activity', () => {
       await new Promise((r) => setTimeout(r, round * 60));
       await client.query("CREATE ROLE by_sql LOGIN PASSWORD 'secret'");
       await host.suspend(spec.endpointId);
-      expect((await reportOf(spec)).catalog?.roles.map(({ name }) => name)).toEqual(['by_sql', 'neondb_owner']);
+      expect((await reportOf(host, spec)).catalog?.roles.map(({ name }) => name)).toEqual(['by_sql', 'neondb_owner']);
     }
   });
 
@@ -196,7 +190,7 @@ describe('activity', () => {
     await client.query('CREATE ROLE group_only NOLOGIN');
     await client.query('CREATE DATABASE by_sql');
     const { catalog, logicalBytes } = await waitFor('the report', 5000, async () => {
-      const report = await reportOf(spec);
+      const report = await reportOf(host, spec);
       const isSeen = report.catalog?.databases.some(({ name }) => name === 'by_sql');
       return isSeen && report.logicalBytes !== null ? report : undefined;
     });

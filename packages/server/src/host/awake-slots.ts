@@ -1,10 +1,11 @@
+import type { EndpointId } from '@tenantry/contract/ids.ts';
 import { PlatformError } from '../kernel/errors.ts';
 
 /** Counts the computes that are awake, or about to be, and which volume each of them holds: one writer a volume. */
 export class AwakeSlots {
   readonly max: number;
   readonly #endpoints = new Set<string>();
-  readonly #volumes = new Map<string, string>();
+  readonly #volumes = new Map<string, EndpointId>();
 
   constructor(max: number) {
     this.max = max;
@@ -36,7 +37,7 @@ export class AwakeSlots {
   }
 
   /** @throws PlatformError COMPUTE_START_FAILED if another endpoint's compute uses the volume */
-  claimVolume(volumeId: string, endpointId: string): void {
+  claimVolume(volumeId: string, endpointId: EndpointId): void {
     const holder = this.#volumes.get(volumeId) ?? endpointId;
     if (holder !== endpointId) {
       throw new PlatformError('COMPUTE_START_FAILED', 'Cannot start the compute: another one uses the same volume');
@@ -48,7 +49,8 @@ export class AwakeSlots {
     if (this.#volumes.get(volumeId) === endpointId) this.#volumes.delete(volumeId);
   }
 
-  isClaimed(volumeId: string): boolean {
-    return this.#volumes.has(volumeId);
+  /** The endpoint whose compute uses the volume. */
+  holderOf(volumeId: string): EndpointId | undefined {
+    return this.#volumes.get(volumeId);
   }
 }

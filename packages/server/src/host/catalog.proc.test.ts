@@ -11,6 +11,7 @@ import {
   connectTenant,
   makeHost,
   makeTestBed,
+  reportOf,
   waitFor,
   type TestBed,
 } from './testing/test-host.ts';
@@ -29,13 +30,6 @@ afterAll(async () => {
 });
 
 type Change = CatalogChange extends infer C ? (C extends { seq: number } ? Omit<C, 'seq'> : never) : never;
-
-async function reportOf({ endpointId }: EndpointSpec): Promise<EndpointReport> {
-  for await (const report of host.reports(0, new AbortController().signal)) {
-    if (report.endpointId === endpointId) return report;
-  }
-  throw new Error('no report');
-}
 
 const withSeq = (changes: readonly Change[], from: number): CatalogChange[] =>
   changes.map((change, i) => ({ ...change, seq: from + i }));
@@ -87,8 +81,8 @@ describe('catalog changes', () => {
       },
     ]);
     await client.end();
-    expect(await reportOf(spec)).toMatchObject({ catalogAppliedSeq: 1 });
-    expect((await reportOf(spec)).catalog?.roles.map((r) => r.name)).toContain('app');
+    expect(await reportOf(host, spec)).toMatchObject({ catalogAppliedSeq: 1 });
+    expect((await reportOf(host, spec)).catalog?.roles.map((r) => r.name)).toContain('app');
   });
 
   test('no report tells of a change without what it has made', async () => {
@@ -109,7 +103,7 @@ describe('catalog changes', () => {
       await order(spec, seq, { kind: 'put_role', name: `r${seq}`, verifier: makeVerifier('x') });
     }
     await waitFor('what SQL made', 5000, async () =>
-      (await reportOf(spec)).catalog?.roles.some(({ name }) => name === 'by_sql30'),
+      (await reportOf(host, spec)).catalog?.roles.some(({ name }) => name === 'by_sql30'),
     );
     abort.abort();
     await reading;
@@ -136,7 +130,7 @@ describe('catalog changes', () => {
     const drop = { kind: 'drop_database', name: 'plain' } as const;
     await order(spec, 10, drop, drop);
     await order(spec, 12, { kind: 'drop_role', name: 'renamed' }, { kind: 'drop_role', name: 'renamed' });
-    expect((await reportOf(spec)).catalog).toMatchObject({
+    expect((await reportOf(host, spec)).catalog).toMatchObject({
       roles: [{ name: 'neondb_owner' }],
       databases: [{ name: 'neondb', owner: 'neondb_owner' }],
     });
@@ -167,7 +161,7 @@ describe('catalog changes', () => {
     });
     await host.suspend(spec.endpointId);
     await (await connectTenant(host, spec)).end();
-    expect((await reportOf(spec)).catalogAppliedSeq).toBe(0);
+    expect((await reportOf(host, spec)).catalogAppliedSeq).toBe(0);
   });
 
   test.each(['suspended', 'killed'] as const)('one whose compute is %s meanwhile is to be retried', async (how) => {
@@ -193,7 +187,7 @@ describe('catalog changes', () => {
     if (error) expect(error).toMatchObject({ code: 'COMPUTE_START_FAILED', isRetryable: true });
     await waitFor('it is applied', 20_000, async () => {
       await host.applyCatalog(spec.endpointId, 2).catch(() => undefined);
-      return (await reportOf(spec)).catalogAppliedSeq === 2;
+      return (await reportOf(host, spec)).catalogAppliedSeq === 2;
     });
   });
 

@@ -1,15 +1,21 @@
 import { ActivityMonitor } from '../compute/activity-monitor.ts';
+import { backupSessionOn } from '../compute/backup-session.ts';
 import { applyCatalogChange, findVerifier, readCatalog } from '../compute/catalog.ts';
 import { connectCompute, isConnectionLost, type ComputeConnection } from '../compute/connection.ts';
+import { finishFirstStart, isFirstStart, prepareFirstStart, type FirstStart } from '../compute/first-start.ts';
 import { boundLog, computeLogPath } from '../compute/postgres-log.ts';
 import { adoptPostgres, spawnPostgres, type PostgresProcess, type ProcessEnd } from '../compute/postgres-process.ts';
 import type { ProcessIdentity } from '../compute/process-table.ts';
 import { makeRunDirectory, writeConfigFile, type RunDirectory } from '../compute/run-directory.ts';
 import { configSettings, renderConfigFile, type ConfigFileOptions } from '../compute/settings.ts';
+import { dropSubscriptions } from '../compute/subscriptions.ts';
+import type { Engine } from '../engines/engine.ts';
+import { must } from '../kernel/assert.ts';
 import { messageOf, PlatformError } from '../kernel/errors.ts';
 import { withDeadline } from '../kernel/wait.ts';
-import type { Volume } from '../storage/volume-store.ts';
+import type { BackupSession, Volume } from '../storage/volume-store.ts';
 import type { EndpointDeps } from './endpoint.ts';
+import type { RunningCompute } from './history-keeper.ts';
 import type { CatalogChange, ComputeAddress, EndpointReport, EndpointSpec } from './host.ts';
 import { shortOf, type RunRecord } from './run-records.ts';
 
@@ -41,7 +47,7 @@ const START_MS = 600_000;
 const QUERY_MS = 10_000;
 
 /** One life of a compute, from the start, or the adoption, to the end of its last process. */
-export class ComputeRunner {
+export class ComputeRunner implements RunningCompute {
   readonly #options: RunnerOptions;
   readonly #record: RunRecord;
   readonly #directory: RunDirectory;
@@ -82,6 +88,7 @@ export class ComputeRunner {
     const runner = new ComputeRunner(options, record);
     runner.#volume = volume;
     options.slots.claimVolume(record.volumeId, record.endpointId);
+    void options.history.archive(record.volumeId);
     runner.#setProcess(adoptPostgres({ identity, volume, logPath: runner.#logPath, watcher: options.watcher }));
     // A host that died between the spawn and the cgroup left it outside.
     runner.#placeInCgroup([identity.pid]);
@@ -90,6 +97,14 @@ export class ComputeRunner {
 
   get computeId(): string {
     return this.#record.computeId;
+  }
+
+  get volumeId(): string {
+    return this.#record.volumeId;
+  }
+
+  get dataPath(): string {
+    return must(this.#volume).dataPath;
   }
 
   get startedAt(): string {
@@ -187,6 +202,10 @@ export class ComputeRunner {
     }
   }
 
+  async openBackup(): Promise<BackupSession> {
+    return backupSessionOn(await this.#connect(), this.#options.spec.pgVersion);
+  }
+
   async findRoleVerifier(role: string): Promise<string | undefined> {
     const connection = this.#monitor?.connection;
     if (connection)
@@ -228,24 +247,51 @@ export class ComputeRunner {
 
   async #start(): Promise<void> {
     const { engines, volumes, slots, records, spec } = this.#options;
-    const [engine, volume] = await Promise.all([engines.get(spec.pgVersion), volumes.find(spec.volumeId)]);
+    slots.claimVolume(this.volumeId, spec.endpointId);
+    const volume = await volumes.claim(this.volumeId);
     if (!volume) throw new PlatformError('COMPUTE_START_FAILED', 'Cannot start the compute: its volume does not exist');
-    if (this.#isStopping) return this.#end(undefined);
-    slots.claimVolume(volume.volumeId, spec.endpointId);
     this.#volume = volume;
+    const engine = await engines.get(spec.pgVersion);
+    if (this.#isStopping) return this.#end(undefined);
     makeRunDirectory(this.#directory, renderConfigFile(this.#settings), volume.owner);
-    records.write(this.#record);
     boundLog(this.#logPath);
-    const process = await spawnPostgres({
+    const first = await prepareFirstStart(volume);
+    if (first?.hasSubscriptions) await this.#startApart(engine, first);
+    if (this.#isStopping || this.#isDetached) return this.#end(undefined);
+    records.write(this.#record);
+    const promotes = first?.promotes === true && !first.hasSubscriptions;
+    const process = await this.#spawn(engine, { promotes, overrides: {} });
+    this.#setProcess(process);
+    if (this.#isStopping) return await process.stop();
+    this.watch();
+  }
+
+  async #spawn(
+    engine: Engine,
+    { promotes, overrides }: { readonly promotes: boolean; readonly overrides: Readonly<Record<string, string>> },
+  ): Promise<PostgresProcess> {
+    return await spawnPostgres({
       engine,
-      volume,
+      volume: must(this.#volume),
+      promotes,
+      overrides,
       runDirectory: this.#directory,
       logPath: this.#logPath,
       onSpawn: (pid) => this.#placeInCgroup([pid]),
     });
-    this.#setProcess(process);
-    if (this.#isStopping) return await process.stop();
-    this.watch();
+  }
+
+  /** A life before the real one, in which no subscription's worker can start. Nobody adopts it, and its end is ours. */
+  async #startApart(engine: Engine, { promotes }: FirstStart): Promise<void> {
+    this.#options.records.write({ ...this.#record, isApart: true });
+    const process = await this.#spawn(engine, { promotes, overrides: { max_logical_replication_workers: '0' } });
+    this.#process = process;
+    try {
+      await process.waitReady(START_MS);
+      await this.#finishFirstStart(await this.#connect());
+    } finally {
+      await process.stop();
+    }
   }
 
   async #becomeReady(): Promise<void> {
@@ -256,25 +302,42 @@ export class ComputeRunner {
     this.#monitor = new ActivityMonitor({
       connect: async () => await this.#connect(),
       lastActiveAt: Date.now(),
-      onPoll: () => this.#listener?.polled(),
+      onPoll: () => {
+        this.#options.history.look(this);
+        this.#listener?.polled();
+      },
       onCatalogChange: async (own) => await this.#readFacts(own),
     });
     this.#monitor.start(connection);
     this.#listener?.ready();
   }
 
-  /** A refused change must not keep a compute asleep: who ordered it gets the refusal from `applyCatalog`. */
+  /** What must be done before the first client comes; mostly nothing, and then no connection is made for it. */
   async #applyAtStart(): Promise<ComputeConnection | undefined> {
     const { spec, appliedSeq } = this.#options;
+    const isFirst = isFirstStart(must(this.#volume));
     const pending = spec.catalogChanges.filter(({ seq }) => seq > appliedSeq).sort((a, b) => a.seq - b.seq);
-    if (pending.length === 0) return undefined;
+    if (!isFirst && pending.length === 0) return undefined;
     const connection = await this.#connect();
+    if (isFirst) await this.#finishFirstStart(connection);
     try {
-      await this.#applyOn(connection, pending);
+      if (pending.length > 0) await this.#applyOn(connection, pending);
     } catch (error) {
+      // A refused change must not keep a compute asleep: who ordered it gets the refusal from `applyCatalog`.
       this.#logError(error, 'catalog change not applied at start');
     }
     return connection;
+  }
+
+  async #finishFirstStart(connection: ComputeConnection): Promise<void> {
+    const volume = must(this.#volume);
+    const replayMs = Date.now() - Date.parse(this.startedAt);
+    const connect = async (database: string): Promise<ComputeConnection> => await this.#connect(database);
+    const subscriptions = await dropSubscriptions({ connection, connect });
+    this.#listener?.seen({ catalog: await readCatalog(connection) });
+    finishFirstStart(volume);
+    const { endpointId, computeId } = this.#record;
+    this.#options.log.info({ endpointId, computeId, replayMs, subscriptions }, 'clone replayed and promoted');
   }
 
   async #applyOn(connection: ComputeConnection, changes: readonly CatalogChange[]): Promise<void> {
@@ -357,7 +420,8 @@ export class ComputeRunner {
     if (this.#isDetached) return;
     if (error !== undefined) this.#noteFailure(error);
     void this.#monitor?.close();
-    this.#options.slots.releaseVolume(this.#record.volumeId, this.#record.endpointId);
+    if (this.#volume) this.#options.volumes.released(this.volumeId);
+    this.#options.slots.releaseVolume(this.volumeId, this.#record.endpointId);
     this.#listener?.ended();
     this.#ended.resolve();
   }

@@ -9,18 +9,21 @@ import { messageOf, PlatformError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import type { Secret } from '../kernel/secret.ts';
 import { backoffMs } from '../kernel/wait.ts';
-import type { VolumeStore } from '../storage/volume-store.ts';
+import type { BackupSession, VolumeStore } from '../storage/volume-store.ts';
 import type { AwakeSlots } from './awake-slots.ts';
 import { ComputeRunner, type FoundCompute } from './compute-runner.ts';
 import type { EndpointStore } from './endpoint-store.ts';
+import type { HistoryKeeper } from './history-keeper.ts';
 import type { ComputeAddress, ComputeState, EndpointReport, EndpointSpec } from './host.ts';
 import type { ReportFeed } from './report-feed.ts';
 import type { RunRecords } from './run-records.ts';
+import { Waiters } from './waiters.ts';
 
 /** What an endpoint needs of its host. */
 export interface EndpointDeps {
   readonly engines: EngineStore;
   readonly volumes: VolumeStore;
+  readonly history: HistoryKeeper;
   readonly store: EndpointStore;
   readonly feed: ReportFeed;
   /** Whose the runs are that control has not acknowledged. */
@@ -32,11 +35,6 @@ export interface EndpointDeps {
   readonly computeAdminPassword: Secret;
   readonly computeLogsDir: string;
   readonly log: Log;
-}
-
-interface Waiter {
-  readonly resolve: (address: ComputeAddress) => void;
-  readonly reject: (error: unknown) => void;
 }
 
 /** Failures closer together than this count as a row of them. */
@@ -60,7 +58,7 @@ const SEEN_STATES: Readonly<Record<LifeState, ComputeState>> = {
 export class Endpoint {
   readonly id: EndpointId;
   readonly #deps: EndpointDeps;
-  readonly #waiters = new Set<Waiter>();
+  readonly #waiters = new Waiters<ComputeAddress>();
   readonly #endings = new Set<Promise<void>>();
   #spec: EndpointSpec;
   #report: EndpointReport;
@@ -141,7 +139,7 @@ export class Endpoint {
 
   /** Brings the compute down, whoever waits, and resolves once nothing of it is left but the files. */
   async shutDown(reason: PlatformError): Promise<void> {
-    this.#rejectWaiters(reason);
+    this.#waiters.reject(reason);
     this.#dispatch('disable');
     while (hasProcess(this.#state)) await this.#change.promise;
     await Promise.all(this.#endings);
@@ -154,6 +152,7 @@ export class Endpoint {
     const before = this.#spec;
     const isTaken = await this.#exclusive(async () => await this.#takeSpec(spec));
     if (!isTaken) return;
+    await this.#leaveVolume();
     if (spec.disabled) return await this.shutDown(disabledError());
     if (before.generation !== spec.generation && this.#state === 'failed') this.#dispatch('suspend');
     if (this.#state !== 'active') return;
@@ -164,8 +163,16 @@ export class Endpoint {
   /** @throws PlatformError CATALOG_CHANGE_REFUSED, and what `acquire` throws */
   async applyCatalog(seq: number): Promise<void> {
     if (this.#report.catalogAppliedSeq >= seq) return;
-    await this.acquire();
-    await this.#applyPending(seq);
+    do await this.acquire();
+    while (!(await this.#applyPending(seq)));
+  }
+
+  /** For a clone that cannot be made of files in use as they are: a session of the compute on this volume, if it runs. */
+  async openBackup(volumeId: string): Promise<BackupSession | undefined> {
+    while (hasProcess(this.#state) && this.#state !== 'active') await this.#change.promise;
+    return this.#state === 'active' && this.#runner?.volumeId === volumeId
+      ? await this.#runner.openBackup()
+      : undefined;
   }
 
   async findRoleVerifier(role: string): Promise<string | undefined> {
@@ -210,7 +217,7 @@ export class Endpoint {
   async detach(): Promise<void> {
     this.#noteRun();
     this.#isDetached = true;
-    this.#rejectWaiters(new PlatformError('SHUTTING_DOWN', 'Cannot start the compute: the host is stopping'));
+    this.#waiters.reject(new PlatformError('SHUTTING_DOWN', 'Cannot start the compute: the host is stopping'));
     await this.#runner?.detach();
     await this.flush();
   }
@@ -288,7 +295,8 @@ export class Endpoint {
       ready: () => this.#dispatch('ready'),
       ended: () => this.#runEnded(runner),
       polled: () => this.#suspendIfUnused(runner),
-      seen: (patch) => this.#patch(patch),
+      // What is seen on a volume that the endpoint has left says nothing of the new one.
+      seen: (patch) => runner.volumeId === this.#spec.volumeId && this.#patch(patch),
     });
     const known = this.#report.runs.some((run) => run.computeId === runner.computeId);
     if (known) return;
@@ -301,8 +309,7 @@ export class Endpoint {
   #serve(): void {
     const runner = must(this.#runner);
     if (this.#report.failure !== null) this.#patch({ failure: null });
-    for (const waiter of this.#waiters) waiter.resolve(runner.touch());
-    this.#waiters.clear();
+    this.#waiters.resolve(runner.touch());
     void this.#exclusive(async () => await this.#reconcile()).catch((error: unknown) => this.#noteRefused(error));
   }
 
@@ -315,7 +322,7 @@ export class Endpoint {
     const error = runner.failure ?? new PlatformError('COMPUTE_START_FAILED', 'Postgres ended unexpectedly');
     this.#patch({ failure: error.message });
     this.#deps.log.warn({ endpointId: this.id, kind, failures: this.#failures, pauseMs, err: error }, 'compute failed');
-    this.#rejectWaiters(error);
+    this.#waiters.reject(error);
     if (kind === 'crash' && this.#spec.suspendTimeoutSeconds < 0) this.#startAgain();
   }
 
@@ -335,6 +342,7 @@ export class Endpoint {
   /** The run's end is on the disk before its record goes. */
   async #cleanUp(runner: ComputeRunner): Promise<void> {
     await this.flush();
+    await this.#deps.history.ended(runner.volumeId, { makesPoint: !this.#isRemoved });
     await runner.cleanUp();
   }
 
@@ -355,37 +363,39 @@ export class Endpoint {
 
   async #waitForAddress(signal?: AbortSignal): Promise<ComputeAddress> {
     this.#deps.slots.take(this.id);
-    const { promise, resolve, reject } = Promise.withResolvers<ComputeAddress>();
-    const waiter = { resolve, reject };
-    const onAbort = (): void => {
-      this.#waiters.delete(waiter);
-      reject(signal?.reason);
-    };
-    this.#waiters.add(waiter);
-    signal?.addEventListener('abort', onAbort, { once: true });
-    try {
-      this.#dispatch('acquire');
-      return await promise;
-    } finally {
-      signal?.removeEventListener('abort', onAbort);
-    }
+    return await this.#waiters.wait(() => this.#dispatch('acquire'), signal);
   }
 
   #assertPresent(): void {
     if (this.#isRemoved) throw removedError();
   }
 
-  #rejectWaiters(error: PlatformError): void {
-    for (const waiter of this.#waiters) waiter.reject(error);
-    this.#waiters.clear();
-  }
-
   async #takeSpec(spec: EndpointSpec): Promise<boolean> {
     if (spec.generation < this.#spec.generation) return false;
     await this.#deps.store.writeSpec(spec);
+    const isSwitched = spec.volumeId !== this.#spec.volumeId;
     this.#spec = spec;
-    this.#patch({ generation: spec.generation });
+    // Changes that are still to come have higher numbers, whichever volume they are for.
+    this.#patch({ generation: spec.generation, ...(isSwitched ? { catalog: null, logicalBytes: null } : {}) });
+    // At once, so that nobody gets the old address any more.
+    if (isSwitched) this.#switchVolume();
     return true;
+  }
+
+  /** What runs on the old volume, or has failed on it, ends; who waits, or was served there, is served by the new one. */
+  #switchVolume(): void {
+    const isWanted = this.#waiters.size > 0 || (hasProcess(this.#state) && this.#state !== 'suspending');
+    this.#failures = 0;
+    this.#nextStartAt = 0;
+    this.#dispatch('disable');
+    if (!isWanted || this.#spec.disabled) return;
+    this.#deps.slots.takeFound(this.id);
+    this.#dispatch('acquire');
+  }
+
+  /** Resolves once nothing runs on a volume that the endpoint has left. */
+  async #leaveVolume(): Promise<void> {
+    while (hasProcess(this.#state) && this.#runner?.volumeId !== this.#spec.volumeId) await this.#change.promise;
   }
 
   /** Brings the running compute to the settings of the spec. */
@@ -398,10 +408,14 @@ export class Endpoint {
     else runner.reload(settings);
   }
 
-  async #applyPending(upToSeq: number): Promise<void> {
-    await this.#exclusive(async () => {
+  /** False if the compute is on a volume that the endpoint has left meanwhile. */
+  async #applyPending(upToSeq: number): Promise<boolean> {
+    return await this.#exclusive(async () => {
+      const runner = must(this.#runner);
+      if (runner.volumeId !== this.#spec.volumeId) return false;
       const pending = this.#spec.catalogChanges.filter((change) => change.seq <= upToSeq);
-      await must(this.#runner).applyCatalog(pending, this.#report.catalogAppliedSeq);
+      await runner.applyCatalog(pending, this.#report.catalogAppliedSeq);
+      return true;
     });
   }
 

@@ -7,6 +7,7 @@ import type {
   BranchVolume,
   ComputeAddress,
   CreateVolume,
+  DumpSchema,
   EndpointReport,
   EndpointSpec,
   Host,
@@ -61,6 +62,10 @@ export class HostClient implements Host {
 
   async createSchemaOnlyVolume(request: BranchVolume): Promise<void> {
     await this.#call('createSchemaOnlyVolume', [request]);
+  }
+
+  async dumpSchema(request: DumpSchema): Promise<string> {
+    return (await this.#call('dumpSchema', [request])) as string;
   }
 
   async deleteVolume(volumeId: VolumeId): Promise<void> {

@@ -9,6 +9,7 @@ export const HOST_METHODS = [
   'createVolume',
   'branchVolume',
   'createSchemaOnlyVolume',
+  'dumpSchema',
   'deleteVolume',
   'volumeUsage',
   'volumeHistory',

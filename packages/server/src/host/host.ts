@@ -24,6 +24,11 @@ export interface Host {
    * then. A volume of this id is left as it is. @throws as `branchVolume`
    */
   createSchemaOnlyVolume(request: BranchVolume): Promise<void>;
+  /**
+   * The schema of a database of the volume at a moment, as SQL that pg_dump writes, without rows, comments and secrets.
+   * @throws PlatformError NOT_FOUND (no such volume or database), MOMENT_OUT_OF_HISTORY, NO_SPACE
+   */
+  dumpSchema(request: DumpSchema): Promise<string>;
   /** Deletes a volume, its history, and all that it alone owns. The endpoints on it must be removed first. */
   deleteVolume(volumeId: VolumeId): Promise<void>;
   volumeUsage(volumeId: VolumeId): Promise<VolumeUsage>;
@@ -98,6 +103,13 @@ export interface BranchVolume {
   readonly source: VolumeId;
   readonly at: MomentRequest;
   readonly historyRetentionSeconds: number;
+}
+
+export interface DumpSchema {
+  readonly volumeId: VolumeId;
+  readonly projectId: ProjectId;
+  readonly at: MomentRequest;
+  readonly database: string;
 }
 
 /** `head`: all that is committed when the call comes. LSN as Postgres writes it (`0/16B3748`); time in RFC 3339. */

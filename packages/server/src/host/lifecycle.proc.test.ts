@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { findProcessesByCommand } from '../compute/process-table.ts';
 import { must } from '../kernel/assert.ts';
 import { PlatformError } from '../kernel/errors.ts';
-import type { EndpointReport, EndpointSpec } from './host.ts';
+import type { EndpointSpec } from './host.ts';
 import type { LocalHost } from './local-host.ts';
 import {
   addEndpoint,
@@ -13,8 +13,10 @@ import {
   isRoot,
   makeHost,
   makeTestBed,
+  reportOf,
   specOf,
   UID_BASE,
+  volumeOf,
   waitFor,
   type TestBed,
 } from './testing/test-host.ts';
@@ -33,12 +35,6 @@ afterAll(async () => {
   bed.dispose();
 });
 
-async function reportOf({ endpointId }: EndpointSpec, from = host): Promise<EndpointReport> {
-  const abort = new AbortController();
-  for await (const report of from.reports(0, abort.signal)) if (report.endpointId === endpointId) return report;
-  throw new Error('no report');
-}
-
 /** The postmaster's pid, from the data directory. */
 function postmasterOf(spec: EndpointSpec): number {
   return Number(readFileSync(join(bed.directory, 'volumes', spec.volumeId, 'postmaster.pid'), 'utf8').split('\n')[0]);
@@ -55,7 +51,7 @@ describe('waking', () => {
     const spec = await addEndpoint(host, 'thousand');
     const addresses = await Promise.all(Array.from({ length: 1000 }, async () => await host.acquire(spec.endpointId)));
     expect(new Set(addresses.map((a) => a.computeId)).size).toBe(1);
-    expect((await reportOf(spec)).runs).toHaveLength(1);
+    expect((await reportOf(host, spec)).runs).toHaveLength(1);
     const client = await connectTenant(host, spec);
     expect((await client.query('SELECT current_user')).rows).toEqual([{ current_user: 'neondb_owner' }]);
     await client.end();
@@ -79,7 +75,7 @@ describe('waking', () => {
   test('an acquire that comes while the compute is suspending waits and is served', async () => {
     const spec = await addEndpoint(host, 'waits');
     const first = await host.acquire(spec.endpointId);
-    const { version } = await reportOf(spec);
+    const { version } = await reportOf(host, spec);
     const suspended = host.suspend(spec.endpointId);
     for await (const report of host.reports(version, new AbortController().signal)) {
       if (report.endpointId === spec.endpointId && report.state === 'suspending') break;
@@ -108,10 +104,10 @@ describe('waking', () => {
     const spec = specOf('late');
     await host.applySpec(spec);
     expect(await codeOfFailure(host.acquire(spec.endpointId))).toBe('COMPUTE_START_FAILED');
-    expect((await reportOf(spec)).failure).toMatch(/volume/);
-    await host.createVolume({ volumeId: spec.volumeId, projectId: spec.projectId, pgVersion: 17 });
+    expect((await reportOf(host, spec)).failure).toMatch(/volume/);
+    await host.createVolume(volumeOf(spec));
     await host.acquire(spec.endpointId);
-    expect(await reportOf(spec)).toMatchObject({ state: 'active', failure: null });
+    expect(await reportOf(host, spec)).toMatchObject({ state: 'active', failure: null });
   });
 
   test('two endpoints never run on one volume', async () => {
@@ -144,8 +140,8 @@ describe('crashes', () => {
     const client = await connectTenant(host, spec);
     await client.query('CREATE TABLE kept AS SELECT 42 AS n');
     process.kill(postmasterOf(spec), 'SIGKILL');
-    await waitFor('crash seen', 5000, async () => (await reportOf(spec)).state === 'failed');
-    expect((await reportOf(spec)).failure).toMatch(/SIGKILL/);
+    await waitFor('crash seen', 5000, async () => (await reportOf(host, spec)).state === 'failed');
+    expect((await reportOf(host, spec)).failure).toMatch(/SIGKILL/);
     const again = await connectTenant(host, spec);
     expect((await again.query('SELECT n FROM kept')).rows).toEqual([{ n: 42 }]);
     await again.end();
@@ -156,7 +152,7 @@ describe('crashes', () => {
     const client = await connectTenant(host, spec);
     const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
     process.kill(must(rows[0]).pid, 'SIGKILL');
-    await waitFor('crash seen', 5000, async () => (await reportOf(spec)).state === 'failed');
+    await waitFor('crash seen', 5000, async () => (await reportOf(host, spec)).state === 'failed');
     await (await connectTenant(host, spec)).end();
   });
 
@@ -180,7 +176,7 @@ describe('crashes', () => {
     const pid = postmasterOf(spec);
     process.kill(pid, 'SIGKILL');
     await waitFor('another one', 10_000, async () => {
-      const { state } = await reportOf(spec);
+      const { state } = await reportOf(host, spec);
       return state === 'active' && postmasterOf(spec) !== pid;
     });
   });
@@ -191,7 +187,7 @@ describe('the desired state', () => {
     const spec = await addEndpoint(host, 'disabled');
     await host.acquire(spec.endpointId);
     await host.applySpec({ ...spec, generation: 2, disabled: true });
-    expect((await reportOf(spec)).state).toBe('idle');
+    expect((await reportOf(host, spec)).state).toBe('idle');
     expect(await codeOfFailure(host.acquire(spec.endpointId))).toBe('ENDPOINT_DISABLED');
     await host.applySpec(spec);
     expect(await codeOfFailure(host.acquire(spec.endpointId))).toBe('ENDPOINT_DISABLED');
@@ -222,7 +218,7 @@ describe('the desired state', () => {
     const client = await connectTenant(host, spec);
     expect((await client.query('SHOW max_connections')).rows).toEqual([{ max_connections: '419' }]);
     await client.end();
-    expect((await reportOf(spec)).runs.map(({ cu, ended }) => ({ cu, ended }))).toEqual([
+    expect((await reportOf(host, spec)).runs.map(({ cu, ended }) => ({ cu, ended }))).toEqual([
       { cu: 0.25, ended: true },
       { cu: 1, ended: false },
     ]);
@@ -277,12 +273,12 @@ describe('usage', () => {
     await first.removeEndpoint(unused.endpointId);
     await first.removeEndpoint(spec.endpointId);
     await first.removeEndpoint(spec.endpointId);
-    const { runs, version } = await reportOf(spec, first);
+    const { runs, version } = await reportOf(first, spec);
     expect(runs).toMatchObject([{ ended: true }]);
     expect(await codeOfFailure(first.acquire(spec.endpointId))).toBe('NOT_FOUND');
     await first.detach();
     const second = await makeHost(other);
-    const again = await reportOf(spec, second);
+    const again = await reportOf(second, spec);
     expect(again).toMatchObject({ state: 'idle', runs });
     // To those who have seen it already, too.
     expect(again.version).toBeGreaterThan(version);
@@ -301,10 +297,10 @@ describe('usage', () => {
     await host.removeEndpoint(spec.endpointId);
     await host.applySpec(spec);
     await host.acquire(spec.endpointId);
-    const { runs } = await reportOf(spec);
+    const { runs } = await reportOf(host, spec);
     expect(runs.map(({ ended }) => ended)).toEqual([true, false]);
     await host.acknowledgeRuns(runs.map(({ computeId }) => computeId));
-    expect((await reportOf(spec)).runs).toHaveLength(1);
+    expect((await reportOf(host, spec)).runs).toHaveLength(1);
   });
 
   test('an acquire that comes while the endpoint is removed leaves nothing running', async () => {
@@ -326,15 +322,15 @@ describe('usage', () => {
     const spec = await addEndpoint(host, 'usage');
     await host.acquire(spec.endpointId);
     await host.suspend(spec.endpointId);
-    const [run] = (await reportOf(spec)).runs;
+    const [run] = (await reportOf(host, spec)).runs;
     expect(run).toMatchObject({ cu: 0.25, ended: true });
     await host.acknowledgeRuns([run?.computeId ?? '']);
-    expect((await reportOf(spec)).runs).toEqual([]);
+    expect((await reportOf(host, spec)).runs).toEqual([]);
   });
 
   test('a reader gets what is newer than what it saw, then what comes', async () => {
     const spec = await addEndpoint(host, 'feed');
-    const { version } = await reportOf(spec);
+    const { version } = await reportOf(host, spec);
     const abort = new AbortController();
     const states: string[] = [];
     const reading = (async () => {

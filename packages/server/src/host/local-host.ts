@@ -9,28 +9,39 @@ import { ProcessWatcher } from '../compute/process-watcher.ts';
 import { checkPgSettings } from '../compute/settings.ts';
 import { tryPgSettings } from '../compute/try-pg-settings.ts';
 import type { EngineStore } from '../engines/engine.ts';
-import { isNoSpace, messageOf, PlatformError } from '../kernel/errors.ts';
+import { messageOf, PlatformError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import type { Secret } from '../kernel/secret.ts';
+import { growStorage, readStorageSpace } from '../storage/space.ts';
 import type { FileOwner, VolumeStore } from '../storage/volume-store.ts';
 import { AwakeSlots } from './awake-slots.ts';
 import { Endpoint, type EndpointDeps } from './endpoint.ts';
 import { EndpointStore } from './endpoint-store.ts';
+import { HistoryKeeper } from './history-keeper.ts';
 import type {
+  BranchVolume,
   ComputeAddress,
   CreateVolume,
+  DumpSchema,
   EndpointReport,
   EndpointSpec,
   Host,
   HostInfo,
+  Moment,
+  MomentRequest,
+  StorageSpace,
+  VolumeHistory,
   VolumeId,
   VolumeUsage,
 } from './host.ts';
+import { HostVolumes } from './host-volumes.ts';
 import { ProjectUids } from './project-uids.ts';
 import { recoverComputes } from './recover-computes.ts';
 import { RemovedEndpoints } from './removed-endpoints.ts';
+import { Pruner } from './pruner.ts';
 import { ReportFeed } from './report-feed.ts';
 import { RunRecords } from './run-records.ts';
+import { SchemaVolumes } from './schema-volumes.ts';
 
 export interface LocalHostOptions {
   readonly hostId: string;
@@ -82,6 +93,9 @@ class LocalHostProcess implements LocalHost {
   readonly #deps: EndpointDeps;
   readonly #uids: ProjectUids;
   readonly #removed: RemovedEndpoints;
+  readonly #pruner: Pruner;
+  readonly #volumes: HostVolumes;
+  readonly #schemas: SchemaVolumes;
   readonly #loaded = new Map<EndpointId, Endpoint>();
   readonly #loading = new Map<EndpointId, Promise<Endpoint | undefined>>();
   readonly #timers: NodeJS.Timeout[] = [];
@@ -102,11 +116,26 @@ class LocalHostProcess implements LocalHost {
       feed: new ReportFeed(),
       runOwners: new Map(),
       records: new RunRecords(runDir),
+      history: new HistoryKeeper(options),
       slots: new AwakeSlots(computesAwakeMax ?? Math.max(8, Math.floor((totalmem() * 0.75) / COMPUTE_BYTES))),
       watcher: new ProcessWatcher(),
       cgroups: openHostCgroups(options),
     };
     this.#removed = new RemovedEndpoints(this.#deps);
+    this.#pruner = new Pruner(options);
+    this.#volumes = new HostVolumes({
+      ...this.#deps,
+      pruner: this.#pruner,
+      ownerOf: async (projectId) => await this.#ownerOf(projectId),
+      openBackup: async (endpointId, volumeId) => await (await this.#find(endpointId))?.openBackup(volumeId),
+    });
+    this.#schemas = new SchemaVolumes({
+      ...this.#deps,
+      hostDir,
+      createVolume: async (request) => await this.#volumes.create(request),
+      branchVolume: async (request) => await this.#volumes.branch(request),
+      deleteVolume: async (volumeId) => await this.#volumes.delete(volumeId),
+    });
   }
 
   async recover(): Promise<void> {
@@ -132,6 +161,8 @@ class LocalHostProcess implements LocalHost {
     feed.load(versions, Date.now());
     for (const report of removed) this.#removed.announce(report);
     await recoverComputes({ deps: this.#deps, unclosed, load: async (id) => await this.#find(id) });
+    await this.#schemas.recover();
+    this.#pruner.start();
     this.#timers.push(setInterval(() => void this.#tick(), TICK_MS).unref());
     this.#timers.push(setInterval(() => this.#unload(), UNLOAD_MS).unref());
   }
@@ -155,28 +186,53 @@ class LocalHostProcess implements LocalHost {
     };
   }
 
-  async createVolume({ volumeId, projectId, pgVersion }: CreateVolume): Promise<void> {
+  async createVolume(request: CreateVolume): Promise<void> {
     this.#assertServing();
-    const { engines, volumes } = this.#options;
-    try {
-      const engine = await engines.get(pgVersion);
-      await volumes.create({ volumeId, engine, owner: await this.#ownerOf(projectId) });
-    } catch (error) {
-      throw isNoSpace(error) && !(error instanceof PlatformError)
-        ? new PlatformError('NO_SPACE', 'Cannot create the volume: the disk is full', { cause: error })
-        : error;
-    }
+    await this.#volumes.create(request);
+  }
+
+  async branchVolume(request: BranchVolume): Promise<Moment> {
+    this.#assertServing();
+    return await this.#volumes.branch(request);
+  }
+
+  async createSchemaOnlyVolume(request: BranchVolume): Promise<void> {
+    this.#assertServing();
+    await this.#schemas.create(request);
+  }
+
+  async dumpSchema(request: DumpSchema): Promise<string> {
+    this.#assertServing();
+    return await this.#schemas.dump(request);
   }
 
   async deleteVolume(volumeId: VolumeId): Promise<void> {
-    if (this.#deps.slots.isClaimed(volumeId)) {
-      throw new PlatformError('CONFLICT', 'Cannot delete the volume: a compute uses it; remove its endpoint first');
-    }
-    await this.#options.volumes.delete(volumeId);
+    await this.#volumes.delete(volumeId);
   }
 
   async volumeUsage(volumeId: VolumeId): Promise<VolumeUsage> {
-    return await this.#options.volumes.usage(volumeId);
+    return await this.#volumes.usage(volumeId);
+  }
+
+  async volumeHistory(volumeId: VolumeId): Promise<VolumeHistory> {
+    return await this.#volumes.history(volumeId);
+  }
+
+  async findMoment(volumeId: VolumeId, at: MomentRequest): Promise<Moment> {
+    return await this.#volumes.findMoment(volumeId, at);
+  }
+
+  async setHistoryRetention(volumeId: VolumeId, seconds: number): Promise<void> {
+    await this.#volumes.setHistoryRetention(volumeId, seconds);
+  }
+
+  async storageSpace(): Promise<StorageSpace> {
+    return await readStorageSpace(this.#options.hostDir);
+  }
+
+  async growStorage(bytesMax: number | null): Promise<StorageSpace> {
+    this.#assertServing();
+    return await growStorage(this.#options.hostDir, bytesMax, this.#options.log);
   }
 
   async applySpec(spec: EndpointSpec): Promise<void> {
@@ -273,6 +329,7 @@ class LocalHostProcess implements LocalHost {
 
   #stopTimers(): void {
     this.#isStopping = true;
+    this.#pruner.stop();
     for (const timer of this.#timers) clearInterval(timer);
   }
 

@@ -2,7 +2,7 @@ import type { Client } from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { must } from '../kernel/assert.ts';
 import { makeVerifier } from '../kernel/scram-verifier.ts';
-import type { CatalogChange, EndpointReport, EndpointSpec } from './host.ts';
+import type { CatalogChange, EndpointSpec } from './host.ts';
 import type { LocalHost } from './local-host.ts';
 import {
   addEndpoint,
@@ -10,6 +10,7 @@ import {
   connectTenant,
   makeHost,
   makeTestBed,
+  reportOf,
   waitFor,
   type TestBed,
 } from './testing/test-host.ts';
@@ -31,13 +32,6 @@ afterAll(async () => {
   bed.dispose();
 });
 
-async function reportOf({ endpointId }: EndpointSpec): Promise<EndpointReport> {
-  for await (const report of host.reports(0, new AbortController().signal)) {
-    if (report.endpointId === endpointId) return report;
-  }
-  throw new Error('no report');
-}
-
 /** Everything that the platform does in a compute: each kind of change, the catalog, the sizes, activity, suspend. */
 async function expectPlatformWorks(spec: EndpointSpec, client: Client): Promise<void> {
   await client.query('CREATE ROLE leaver LOGIN; CREATE TABLE for_leaver (n int); GRANT ALL ON for_leaver TO leaver');
@@ -53,17 +47,17 @@ async function expectPlatformWorks(spec: EndpointSpec, client: Client): Promise<
   ];
   await host.applySpec({ ...spec, generation: 9, catalogChanges: changes });
   await host.applyCatalog(spec.endpointId, 6);
-  const { catalog, catalogAppliedSeq } = await reportOf(spec);
+  const { catalog, catalogAppliedSeq } = await reportOf(host, spec);
   expect(catalogAppliedSeq).toBe(6);
   expect(catalog?.roles.map(({ name }) => name)).toEqual(expect.arrayContaining(['neondb_owner', 'web']));
   expect(await host.findRoleVerifier(spec.endpointId, 'web')).toMatch(/^SCRAM/);
-  const before = await reportOf(spec);
+  const before = await reportOf(host, spec);
   await client.query('CREATE ROLE by_sql LOGIN');
   await waitFor('the role that SQL made', 5000, async () => {
-    const { version, catalog: seen } = await reportOf(spec);
+    const { version, catalog: seen } = await reportOf(host, spec);
     return version > before.version && seen?.roles.some(({ name }) => name === 'by_sql');
   });
-  expect((await reportOf(spec)).logicalBytes).toBeGreaterThan(1e6);
+  expect((await reportOf(host, spec)).logicalBytes).toBeGreaterThan(1e6);
 }
 
 /** Overloads of all that the platform's statements call, as close to their argument types as can be. */
@@ -176,7 +170,7 @@ test('settings of the endpoint do not hold for the platform', async () => {
   await expectPlatformWorks(spec, client);
   await client.end();
   await host.applySpec({ ...spec, generation: 10, suspendTimeoutSeconds: 1 });
-  await waitFor('suspended', 8000, async () => (await reportOf(spec)).state === 'idle');
+  await waitFor('suspended', 8000, async () => (await reportOf(host, spec)).state === 'idle');
 });
 
 const FORBIDDEN = [

@@ -21,7 +21,7 @@ const STOP_MS = 60_000;
  * agree with it, and stopped otherwise. Lives that ended unseen are closed; nothing is left that no one would find.
  */
 export async function recoverComputes({ deps, unclosed, load }: RecoverOptions): Promise<void> {
-  const { records, volumes, cgroups, log } = deps;
+  const { records, volumes, history, cgroups, log } = deps;
   const running = findProcessesByCommand(records.commandMark);
   const gone = new Set<EndpointId>(unclosed);
   const kept = new Set<string>();
@@ -31,8 +31,10 @@ export async function recoverComputes({ deps, unclosed, load }: RecoverOptions):
     if (!process || !record) continue;
     const endpoint = await load(record.endpointId);
     const volume = await volumes.find(record.volumeId);
-    const isOurs = endpoint && volume && process.command.includes(`-D ${volume.dataPath} `);
-    if (!isOurs || endpoint.spec.disabled || readStatus(volume.dataPath, process.identity.pid) === 'stopping') continue;
+    const isOurs = endpoint?.spec.volumeId === record.volumeId && volume && !record.isApart;
+    if (!isOurs || !process.command.includes(`-D ${volume.dataPath} `)) continue;
+    if (endpoint.spec.disabled || readStatus(volume.dataPath, process.identity.pid) === 'stopping') continue;
+    await volumes.claim(record.volumeId);
     endpoint.adopt({ record, identity: process.identity, volume });
     kept.add(computeId);
     gone.delete(record.endpointId);
@@ -43,7 +45,11 @@ export async function recoverComputes({ deps, unclosed, load }: RecoverOptions):
     running.filter(({ command }) => !isKept(command)).map(async ({ identity }) => await stopFound(identity)),
   );
   await Promise.all([...gone].map(async (endpointId) => await closeRuns(await load(endpointId))));
-  for (const { computeId } of records.list()) if (!kept.has(computeId)) await records.remove(computeId);
+  for (const { computeId, record } of records.list()) {
+    if (kept.has(computeId)) continue;
+    if (record && (await volumes.find(record.volumeId))) await history.archive(record.volumeId);
+    await records.remove(computeId);
+  }
   const keptGroups = new Set([...kept].map(shortOf));
   for (const name of cgroups?.list() ?? [])
     if (!keptGroups.has(name)) await cgroups?.remove(name).catch(() => undefined);

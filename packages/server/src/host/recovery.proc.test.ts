@@ -6,7 +6,7 @@ import { findProcessesByCommand, isAlive } from '../compute/process-table.ts';
 import { must } from '../kernel/assert.ts';
 import { PlatformError } from '../kernel/errors.ts';
 import { HostClient } from './host-client.ts';
-import type { EndpointReport, EndpointSpec, Host } from './host.ts';
+import type { EndpointSpec } from './host.ts';
 import {
   addEndpoint,
   connectSocket,
@@ -14,6 +14,7 @@ import {
   isRoot,
   makeHost,
   makeTestBed,
+  reportOf,
   waitFor,
   type TestBed,
 } from './testing/test-host.ts';
@@ -32,16 +33,6 @@ afterEach(async () => {
   expect(findProcessesByCommand(`${bed.directory}/run`)).toEqual([]);
   bed.dispose();
 });
-
-async function reportOf(host: Host, { endpointId }: EndpointSpec): Promise<EndpointReport> {
-  const abort = new AbortController();
-  for await (const report of host.reports(0, abort.signal)) {
-    if (report.endpointId !== endpointId) continue;
-    abort.abort();
-    return report;
-  }
-  throw new Error('no report');
-}
 
 async function startChild(): Promise<ChildProcess> {
   const child = fork(join(import.meta.dirname, 'testing/host-child.ts'), [bed.directory, socketPath]);

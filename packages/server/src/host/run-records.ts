@@ -17,6 +17,8 @@ export interface RunRecord {
   readonly maxCu: number;
   readonly startedAt: string;
   readonly settings: Readonly<Record<string, string>>;
+  /** A life that only prepares a clone: it is not to be adopted. */
+  readonly isApart?: boolean;
 }
 
 /** The run directories of all computes that are awake, or whose end has not been written down yet. */

@@ -23,7 +23,7 @@ import { Secret } from '../../kernel/secret.ts';
 import { PlatformError } from '../../kernel/errors.ts';
 import type { Volume, VolumeStore } from '../../storage/volume-store.ts';
 import { createLocalHost, type LocalHost, type LocalHostOptions } from '../local-host.ts';
-import type { EndpointSpec } from '../host.ts';
+import type { CreateVolume, EndpointReport, EndpointSpec, Host } from '../host.ts';
 
 /** Support of the process tests in host/ and compute/: real Postgres, volumes that are plain copies of a template. */
 
@@ -84,6 +84,13 @@ export function specOf(name: string, overrides: Partial<EndpointSpec> = {}): End
   };
 }
 
+export const volumeOf = ({ volumeId, projectId, pgVersion }: EndpointSpec): CreateVolume => ({
+  volumeId,
+  projectId,
+  pgVersion,
+  historyRetentionSeconds: 86_400,
+});
+
 /** Makes volume and endpoint. */
 export async function addEndpoint(
   host: LocalHost,
@@ -91,7 +98,7 @@ export async function addEndpoint(
   overrides: Partial<EndpointSpec> = {},
 ): Promise<EndpointSpec> {
   const spec = specOf(name, overrides);
-  await host.createVolume({ volumeId: spec.volumeId, projectId: spec.projectId, pgVersion: spec.pgVersion });
+  await host.createVolume(volumeOf(spec));
   await host.applySpec(spec);
   return spec;
 }
@@ -134,6 +141,17 @@ export async function connectSocket(
   client.on('error', () => undefined);
   await client.connect();
   return client;
+}
+
+/** The present report of an endpoint. */
+export async function reportOf(host: Host, { endpointId }: Pick<EndpointSpec, 'endpointId'>): Promise<EndpointReport> {
+  const abort = new AbortController();
+  for await (const report of host.reports(0, abort.signal)) {
+    if (report.endpointId !== endpointId) continue;
+    abort.abort();
+    return report;
+  }
+  throw new Error('no report');
 }
 
 /** Waits until `check` gives something else than undefined or false; fails with the last value seen. */
@@ -232,7 +250,10 @@ function copyVolumes(path: string, template: string): VolumeStore {
     const stats = lstatSync(dataPath, { throwIfNoEntry: false });
     if (!stats) return undefined;
     const owner = isRoot ? { uid: stats.uid, gid: stats.gid } : null;
-    return { volumeId, pgVersion: 17, owner, dataPath, walPath: join(dataPath, 'pg_wal') };
+    return { volumeId, pgVersion: 17, owner, dataPath, walPath: join(dataPath, 'pg_wal'), needsPromotion: false };
+  };
+  const noHistory = async (): Promise<never> => {
+    throw new PlatformError('MOMENT_OUT_OF_HISTORY', 'no history');
   };
   return {
     backend: {
@@ -260,8 +281,17 @@ function copyVolumes(path: string, template: string): VolumeStore {
     },
     list: async () => (await Promise.all(readdirSync(path).map(find))).filter((v) => v !== undefined),
     delete: async (volumeId) => rmSync(join(path, volumeId), { recursive: true, force: true }),
-    usage: async () => ({ logicalBytes: 0, exclusiveBytes: 0 }),
+    usage: async () => ({ logicalBytes: 0, exclusiveBytes: 0, sharedBytes: null }),
     recover: async () => undefined,
     prepare: async () => undefined,
+    claim: find,
+    released: () => undefined,
+    archive: async () => ({ walSincePoint: 0 }),
+    makeRestorePoint: async () => undefined,
+    prune: async () => undefined,
+    branch: noHistory,
+    findMoment: noHistory,
+    history: noHistory,
+    setHistoryRetention: async () => undefined,
   };
 }

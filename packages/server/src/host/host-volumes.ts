@@ -1,0 +1,157 @@
+import type { EndpointId, ProjectId } from '@tenantry/contract/ids.ts';
+import type { EngineStore } from '../engines/engine.ts';
+import { isNoSpace, PlatformError } from '../kernel/errors.ts';
+import { withDeadline } from '../kernel/wait.ts';
+import { formatTimeUs, parseTimeUs } from '../storage/history/time-us.ts';
+import type {
+  BackupSession,
+  FileOwner,
+  Moment as StoredMoment,
+  MomentRequest as StoredMomentRequest,
+  VolumeStore,
+} from '../storage/volume-store.ts';
+import { formatLsn, parseLsn } from '../wal/lsn.ts';
+import type { AwakeSlots } from './awake-slots.ts';
+import type { HistoryKeeper } from './history-keeper.ts';
+import type {
+  BranchVolume,
+  CreateVolume,
+  Moment,
+  MomentRequest,
+  VolumeHistory,
+  VolumeId,
+  VolumeUsage,
+} from './host.ts';
+import type { Pruner } from './pruner.ts';
+
+export interface HostVolumesDeps {
+  readonly volumes: VolumeStore;
+  readonly engines: EngineStore;
+  readonly history: HistoryKeeper;
+  readonly pruner: Pruner;
+  readonly slots: AwakeSlots;
+  readonly ownerOf: (projectId: ProjectId) => Promise<FileOwner | null>;
+  /** As `Endpoint.openBackup`. */
+  readonly openBackup: (endpointId: EndpointId, volumeId: VolumeId) => Promise<BackupSession | undefined>;
+}
+
+/** A start with a long replay may have to end before its volume can be cloned. */
+const BACKUP_MS = 600_000;
+const DELETE_MS = 600_000;
+/** A compute may end while its backup is taken; then the volume stands still, or the next compute has it. */
+const BRANCH_TRIES = 3;
+
+/** The part of `Host` that is about volumes: texts to values and back, and what a running compute has to do for them. */
+export class HostVolumes {
+  readonly #deps: HostVolumesDeps;
+  /** Branches that are being made, by their source. */
+  readonly #branching = new Map<VolumeId, Set<Promise<unknown>>>();
+
+  constructor(deps: HostVolumesDeps) {
+    this.#deps = deps;
+  }
+
+  async create({ volumeId, projectId, pgVersion, historyRetentionSeconds }: CreateVolume): Promise<void> {
+    const { engines, volumes, ownerOf } = this.#deps;
+    const engine = await engines.get(pgVersion);
+    const owner = await ownerOf(projectId);
+    await orNoSpace(async () => await volumes.create({ volumeId, engine, owner, historyRetentionSeconds }));
+  }
+
+  async branch(request: BranchVolume): Promise<Moment> {
+    const at = parseMomentRequest(request.at);
+    const branching = this.#branch(request, at);
+    const others = this.#branching.get(request.source) ?? new Set();
+    this.#branching.set(request.source, others.add(branching));
+    try {
+      return formatMoment(await branching);
+    } finally {
+      others.delete(branching);
+      if (others.size === 0) this.#branching.delete(request.source);
+    }
+  }
+
+  /** Waits for what is being made of the volume. @throws PlatformError CONFLICT if a compute uses it */
+  async delete(volumeId: VolumeId): Promise<void> {
+    const { volumes, history } = this.#deps;
+    this.#assertUnused(volumeId);
+    await withDeadline('delete the volume while it is in use', DELETE_MS, async () => {
+      await Promise.allSettled(this.#branching.get(volumeId) ?? new Set<Promise<unknown>>());
+      await history.settled(volumeId);
+    });
+    this.#assertUnused(volumeId);
+    await volumes.delete(volumeId);
+  }
+
+  async usage(volumeId: VolumeId): Promise<VolumeUsage> {
+    return await this.#deps.volumes.usage(volumeId);
+  }
+
+  async history(volumeId: VolumeId): Promise<VolumeHistory> {
+    const { oldest, newest, bytes } = await this.#deps.volumes.history(volumeId);
+    return { oldest: formatMoment(oldest), newest: formatMoment(newest), bytes };
+  }
+
+  async findMoment(volumeId: VolumeId, at: MomentRequest): Promise<Moment> {
+    return formatMoment(await this.#deps.volumes.findMoment(volumeId, parseMomentRequest(at)));
+  }
+
+  async setHistoryRetention(volumeId: VolumeId, seconds: number): Promise<void> {
+    await this.#deps.volumes.setHistoryRetention(volumeId, seconds);
+    this.#deps.pruner.run();
+  }
+
+  async #branch(request: BranchVolume, at: StoredMomentRequest): Promise<StoredMoment> {
+    const { volumeId, projectId, source, historyRetentionSeconds } = request;
+    const owner = await this.#deps.ownerOf(projectId);
+    for (let attempt = 1; ; attempt++) {
+      const backup = await this.#openBackup(source);
+      try {
+        const options = { volumeId, sourceId: source, at, owner, historyRetentionSeconds, backup };
+        return await orNoSpace(async () => await this.#deps.volumes.branch(options));
+      } catch (error) {
+        if (error instanceof PlatformError || attempt === BRANCH_TRIES) throw error;
+      } finally {
+        await backup?.close();
+      }
+    }
+  }
+
+  async #openBackup(volumeId: VolumeId): Promise<BackupSession | undefined> {
+    if (this.#deps.volumes.backend.capabilities.atomicLiveSnapshot) return undefined;
+    const holder = this.#deps.slots.holderOf(volumeId);
+    if (!holder) return undefined;
+    const open = async (): Promise<BackupSession | undefined> => await this.#deps.openBackup(holder, volumeId);
+    return await withDeadline('branch the volume while its compute starts', BACKUP_MS, open);
+  }
+
+  #assertUnused(volumeId: VolumeId): void {
+    if (!this.#deps.slots.holderOf(volumeId)) return;
+    throw new PlatformError('CONFLICT', 'Cannot delete the volume: a compute uses it; remove its endpoint first');
+  }
+}
+
+async function orNoSpace<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw isNoSpace(error) && !(error instanceof PlatformError)
+      ? new PlatformError('NO_SPACE', 'Cannot make the volume: the disk is full', { cause: error })
+      : error;
+  }
+}
+
+/** @throws PlatformError INVALID_REQUEST */
+function parseMomentRequest(at: MomentRequest): StoredMomentRequest {
+  if (at.kind === 'head') return at;
+  if (at.kind === 'lsn') {
+    const lsn = parseLsn(at.lsn);
+    if (lsn === undefined) throw new PlatformError('INVALID_REQUEST', 'Cannot find the moment: malformed LSN');
+    return { kind: 'lsn', lsn };
+  }
+  const timeUs = parseTimeUs(at.time);
+  if (timeUs === undefined) throw new PlatformError('INVALID_REQUEST', 'Cannot find the moment: malformed time');
+  return { kind: 'time', timeUs };
+}
+
+const formatMoment = ({ lsn, timeUs }: StoredMoment): Moment => ({ lsn: formatLsn(lsn), time: formatTimeUs(timeUs) });
