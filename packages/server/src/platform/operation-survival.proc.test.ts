@@ -304,10 +304,10 @@ async function expectVolumesKnown(t: TestPlatform, projectId: string): Promise<v
     union select volume_id from endpoints where project_id = ${projectId} and volume_id is not null
     union select volume_id from snapshots where project_id = ${projectId}
     union select id from host_removals where project_id = ${projectId}`.execute(t.database.db);
-  const known = rows.map(({ id }) => id);
+  const known = new Set(rows.map(({ id }) => id));
   const present = [...t.host.volumes].filter(([, volume]) => volume.projectId === projectId).map(([id]) => id);
   deepStrictEqual(
-    present.filter((id) => !known.includes(id)),
+    present.filter((id) => !known.has(id)),
     [],
   );
 }
