@@ -2,7 +2,7 @@ import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createLog } from '@tenantry/server/kernel/log.ts';
 import { createPool } from '@tenantry/server/storage/open-backend.ts';
-import { closeStorage, findPool, openPool } from '@tenantry/server/storage/pool.ts';
+import { closeStorage, findPool } from '@tenantry/server/storage/pool.ts';
 import { growStorage, readStorageSpace } from '@tenantry/server/storage/space.ts';
 import { formatSize, parseSize } from '../byte-size.ts';
 import type { ReportedVolume, StorageReport, StorageSpace } from '../storage-report.ts';
@@ -108,7 +108,6 @@ async function grow(target: Target, size: number | null): Promise<void> {
     throw new Error(`Cannot grow: there is no pool in ${hostDir}. To make one: tenantry storage create [--size SIZE]`);
   }
   if (!isRoot) throw new Error('Cannot grow: a pool can be mounted by root alone');
-  await openPool(hostDir, log);
   try {
     report(target, 'Grown', await growStorage(hostDir, size, log), size);
   } finally {

@@ -26,7 +26,7 @@ const GROW_MIN_BYTES = 64 * MIB;
 /** What tenants write there is data: a library made of a table's file must not be loaded. */
 const SAFE_OPTIONS = ['noexec', 'nosuid', 'nodev'];
 
-const poolPaths = (hostDir: string): { path: string; imagePath: string; limitPath: string } => ({
+export const poolPaths = (hostDir: string): { path: string; imagePath: string; limitPath: string } => ({
   path: join(hostDir, 'pool'),
   imagePath: join(hostDir, 'pool.img'),
   limitPath: join(hostDir, 'pool.json'),

@@ -2,7 +2,15 @@ import { stat, statfs } from 'node:fs/promises';
 import { PlatformError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import { freeBytes } from './disk-space.ts';
-import { findMountedPool, growPool, type PoolFilesystem, readPoolLimit, writePoolLimit } from './pool.ts';
+import {
+  findMountedPool,
+  findPool,
+  openPool,
+  type PoolFilesystem,
+  poolPaths,
+  readPoolLimit,
+  writePoolLimit,
+} from './pool.ts';
 
 /** How much room the volumes of a machine have, in bytes. */
 export interface StorageSpace {
@@ -32,23 +40,23 @@ export async function readStorageSpace(hostDir: string): Promise<StorageSpace> {
 }
 
 /**
- * Grows the pool now, and says how far it may grow by itself from now on.
+ * Grows the pool now, and says how far it may grow by itself from now on. Mounts it if it is not mounted.
  * @param bytesMax null: to all that its disk has to give
  * @throws PlatformError INVALID_REQUEST if there is no pool, or if it is larger already
  */
 export async function growStorage(hostDir: string, bytesMax: number | null, log: Log): Promise<StorageSpace> {
-  const pool = await findMountedPool(hostDir);
-  if (!pool) {
+  if (!(await findPool(hostDir))) {
     throw new PlatformError('INVALID_REQUEST', 'Cannot grow the storage: it has no pool, and grows with its disk');
   }
-  const { size } = await stat(pool.imagePath);
+  const { size } = await stat(poolPaths(hostDir).imagePath);
   if (bytesMax !== null && bytesMax < size) {
     throw new PlatformError(
       'INVALID_REQUEST',
-      `Cannot grow the storage to ${bytesMax} bytes: the pool has ${size} already, and does not shrink`,
+      `Cannot grow the storage to ${bytesMax} bytes: the pool has ${size} already, and does not shrink by itself`,
     );
   }
+  // Before it is opened, which grows it as far as it may.
   await writePoolLimit(hostDir, bytesMax);
-  await growPool(hostDir, pool, log);
+  await openPool(hostDir, log);
   return await readStorageSpace(hostDir);
 }

@@ -86,7 +86,7 @@ async function findTreesDataset(root: string, treesDir: string): Promise<string 
   const row = rows.find(([, mountpoint]) => mountpoint === treesDir);
   if (!row) return undefined;
   const [name = '', , mounted] = row;
-  if (mounted !== 'yes') await runZfs('mount', name);
+  if (mounted !== 'yes') await mount(name);
   return name;
 }
 
@@ -104,7 +104,7 @@ async function createTreesDataset(root: string, treesDir: string): Promise<strin
 /** Mounts what a boot left unmounted, and destroys snapshots whose clone a crash prevented. */
 async function settleDatasets(base: string): Promise<void> {
   const rows = await listRows('-r', '-o', 'name,mounted,origin', base);
-  for (const [name = '', mounted] of rows) if (mounted === 'no') await runZfs('mount', name);
+  for (const [name = '', mounted] of rows) if (mounted === 'no') await mount(name);
   const origins = new Set(rows.map(([, , origin]) => origin));
   for (const [snapshot = ''] of await listRows('-r', '-t', 'snapshot', '-o', 'name', base)) {
     if (!origins.has(snapshot)) await runZfs('destroy', '-d', snapshot);
@@ -182,7 +182,7 @@ class TreeDatasets {
       if (clone !== undefined) await runZfs('promote', clone);
       else await runZfs('destroy', newest);
     }
-    await destroyUnused(dataset);
+    await whileBusy(() => runZfs('destroy', dataset));
   }
 
   /** By a look at all trees: only newer versions of ZFS can ask a snapshot for its clones. */
@@ -216,14 +216,23 @@ class TreeDatasets {
   }
 }
 
-/** Who used it last, a process that was killed a moment ago, may still hold its mount. */
-async function destroyUnused(dataset: string): Promise<void> {
+/** One that a killed Tenantry began to make may be mounted, or be gone, in the meantime. */
+async function mount(dataset: string): Promise<void> {
+  await whileBusy(async () => {
+    if (!(await exists(dataset))) return;
+    const [[mounted] = []] = await listRows('-o', 'mounted', dataset);
+    if (mounted === 'no') await runZfs('mount', dataset);
+  });
+}
+
+/** Who used a dataset last, a process that was killed a moment ago, may still hold its mount. */
+async function whileBusy(work: () => Promise<unknown>): Promise<void> {
   for (let tries = 1; ; tries += 1) {
     try {
-      await runZfs('destroy', dataset);
+      await work();
       return;
     } catch (error) {
-      if (tries === BUSY_TRIES || !/busy/i.test(String(error))) throw error;
+      if (tries === BUSY_TRIES || !/busy|already mounted/i.test(String(error))) throw error;
       await sleep(BUSY_PAUSE_MS);
     }
   }
