@@ -51,7 +51,7 @@ const churn = (hostDir: string, setting: string): string => `
   await Promise.all([0, 1, 2, 3].map(async (lane) => {
     for (let n = 0; ; n += 1) {
       const volumeId = 'br-' + lane + '-' + (n % 5);
-      await store.create({ volumeId, engine, owner: runAs && { uid: runAs.uid + 1 + lane, gid: runAs.gid + 1 + lane } });
+      await store.create({ volumeId, engine, owner: runAs && { uid: runAs.uid + 1 + lane, gid: runAs.gid + 1 + lane }, historyRetentionSeconds: 60 });
       console.log(volumeId);
       if (n % 3 !== 0) await store.delete(volumeId);
     }

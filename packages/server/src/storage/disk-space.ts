@@ -1,6 +1,7 @@
 import { lstat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codeOf, PlatformError } from '../kernel/errors.ts';
+import type { StorageBackend } from './backends/backend.ts';
 import { forEachParallel, listTree } from './walk-tree.ts';
 
 const GIB = 1024 ** 3;
@@ -16,10 +17,14 @@ export async function freeBytes(path: string): Promise<number> {
   return bavail * bsize;
 }
 
-/** Is there room for new volumes on both filesystems that they need? */
-export async function hasRoom(hostDir: string, root: string): Promise<boolean> {
+/** @throws PlatformError NO_SPACE if there is no room for new volumes on one of the two filesystems that they need */
+export async function assertRoom(hostDir: string, backend: StorageBackend): Promise<void> {
   const reserve = await reserveBytes(hostDir);
-  return (await freeBytes(hostDir)) >= reserve && (await freeBytes(root)) >= reserve;
+  const hasRoom = async (): Promise<boolean> =>
+    (await freeBytes(hostDir)) >= reserve && (await freeBytes(backend.root)) >= reserve;
+  if (await hasRoom()) return;
+  await backend.makeRoom();
+  if (!(await hasRoom())) throw noSpace();
 }
 
 export function noSpace(cause?: unknown): PlatformError {

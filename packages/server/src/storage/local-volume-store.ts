@@ -1,24 +1,41 @@
-import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chmod, lchown, mkdir, readdir, rename, rm, symlink } from 'node:fs/promises';
-import { join, relative } from 'node:path';
+import { chmod, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
 import type { Engine } from '../engines/engine.ts';
 import { assertReachable } from '../engines/reachable-path.ts';
-import { assert, must } from '../kernel/assert.ts';
+import { must } from '../kernel/assert.ts';
 import { syncDirectory } from '../kernel/atomic-file.ts';
 import { codeOf, isNoSpace, messageOf, PlatformError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import type { Secret } from '../kernel/secret.ts';
-import { dataPathOf, type StorageBackend } from './backends/backend.ts';
-import { allocatedBytes, apparentBytes, hasRoom, noSpace } from './disk-space.ts';
+import { branchVolume } from './branch-volume.ts';
+import { allocatedBytes, apparentBytes, assertRoom, noSpace } from './disk-space.ts';
+import { assertVolumeId, findVolume, getVolume } from './find-volume.ts';
+import { beginLineage, ensureLineage } from './history/begin-lineage.ts';
+import { describeHistory } from './history/describe-history.ts';
+import { LineageStore } from './history/lineage-store.ts';
+import { findPlan, inLineageOf } from './history/plan-moment.ts';
+import { Pruner } from './history/prune-history.ts';
+import { aboutEndOfWal, lookAtWal, type WalLook } from './history/wal-look.ts';
+import { Layout } from './layout.ts';
+import { makeVolume } from './make-volume.ts';
 import { openBackend, type StorageSetting } from './open-backend.ts';
+import { RestorePoints } from './restore-points.ts';
+import { StillVolumes } from './still-volumes.ts';
+import type { StoreParts } from './store-parts.ts';
 import { createTemplateStore, type TemplateStore } from './template-store.ts';
-import { readVolumeRecord, writeVolumeRecord } from './volume-record.ts';
+import { Turns } from './turns.ts';
 import type {
+  BackupSession,
+  BranchVolumeOptions,
   CreateVolumeOptions,
   FileOwner,
+  Moment,
+  MomentRequest,
   StorageBackendInfo,
   Volume,
+  VolumeHistory,
   VolumeStore,
   VolumeUsage,
 } from './volume-store.ts';
@@ -26,7 +43,7 @@ import { unpackWal } from './wal-directory.ts';
 import { forEachParallel } from './walk-tree.ts';
 
 export interface VolumeStoreOptions {
-  /** Absolute. Pool, volumes, templates and WAL live below it; made if it is not there. */
+  /** Absolute. Pool, volumes, templates, WAL and history live below it; made if it is not there. */
   readonly hostDir: string;
   readonly setting: StorageSetting;
   readonly isRoot: boolean;
@@ -37,20 +54,11 @@ export interface VolumeStoreOptions {
   readonly log: Log;
 }
 
-interface StoreParts {
-  readonly backend: StorageBackend;
-  readonly templates: TemplateStore;
-  readonly hostDir: string;
-  readonly log: Log;
-}
-
 /** Tenants' users pass through, but list nothing. */
 const PASSABLE = 0o711;
+const OURS = 0o700;
 
 const NOT_A_VOLUME = 'its directory holds no volume record';
-
-/** Ids become file names. */
-const VOLUME_ID = /^[a-z0-9][a-z0-9-]{0,62}$/;
 
 /**
  * Opens the volumes of this machine.
@@ -62,61 +70,123 @@ export async function createVolumeStore(options: VolumeStoreOptions): Promise<Vo
   if (isRoot) await assertReachable(hostDir);
   const backend = await openBackend({ hostDir, setting, isRoot, log });
   for (const name of ['', 'templates', 'volumes', 'staging']) await ensureDirectory(join(backend.root, name), PASSABLE);
-  await ensureDirectory(join(backend.root, 'trash'), 0o700);
+  for (const name of ['trash', 'points']) await ensureDirectory(join(backend.root, name), OURS);
   await ensureDirectory(join(hostDir, 'wal'), PASSABLE);
-  const stagingDir = join(backend.root, 'staging');
-  const templates = createTemplateStore({ backend, stagingDir, runAs: engineRunAs, adminVerifier, log });
-  return new LocalVolumeStore({ backend, templates, hostDir, log });
+  await ensureDirectory(join(hostDir, 'history'), OURS);
+  const layout = new Layout(hostDir, backend.root);
+  const lineages = new LineageStore({ historyDir: layout.logDir('history'), log });
+  const templates = createTemplateStore({
+    backend,
+    stagingDir: layout.treeDir('staging'),
+    runAs: engineRunAs,
+    adminVerifier,
+    isReferenced: (name) => lineages.isReferenced(name),
+    log,
+  });
+  const parts = { backend, layout, lineages, lineageTurns: new Turns(), still: new StillVolumes(), log };
+  return new LocalVolumeStore(parts, templates);
 }
 
 class LocalVolumeStore implements VolumeStore {
   readonly backend: StorageBackendInfo;
   readonly #parts: StoreParts;
-  /** The last work begun on each volume; create and delete of one volume take turns. */
-  readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #templates: TemplateStore;
+  readonly #points: RestorePoints;
+  readonly #pruner: Pruner;
+  /** Create, branch and delete of one volume take turns. */
+  readonly #turns = new Turns();
+  readonly #looks = new Map<string, WalLook>();
 
-  constructor(parts: StoreParts) {
+  constructor(parts: StoreParts, templates: TemplateStore) {
     this.backend = parts.backend.info;
     this.#parts = parts;
+    this.#templates = templates;
+    this.#points = new RestorePoints(parts);
+    this.#pruner = new Pruner(parts, this.#points);
   }
 
   async prepare(engine: Engine): Promise<void> {
-    await this.#parts.templates.get(engine);
+    await this.#templates.get(engine);
   }
 
   async create(options: CreateVolumeOptions): Promise<Volume> {
     const { volumeId } = options;
-    assertVolumeId(volumeId);
-    return this.#inTurn(volumeId, async () => {
-      const present = await this.find(volumeId);
-      if (present) return present;
-      if (existsSync(this.#volumeDir(volumeId))) throw new Error(`Cannot create volume ${volumeId}: ${NOT_A_VOLUME}`);
-      try {
-        return await this.#make(options);
-      } catch (error) {
-        if (error instanceof PlatformError || !isNoSpace(error)) throw error;
-        throw noSpace(error);
-      }
+    await this.#makeOnce(volumeId, () => this.#make(options));
+    return must(await this.find(volumeId));
+  }
+
+  async branch(options: BranchVolumeOptions): Promise<Moment> {
+    const { volumeId } = options;
+    await this.#makeOnce(volumeId, () => branchVolume(this.#parts, this.#points, options).then(() => undefined));
+    const { begin } = await this.#ensureLineage(volumeId);
+    return { lsn: begin.lsn, timeUs: begin.timeUs };
+  }
+
+  async findMoment(volumeId: string, at: MomentRequest): Promise<Moment> {
+    const { lsn, timeUs } = await inLineageOf(this.#parts, { volumeId, at }, (found) =>
+      findPlan(this.#parts, found, at),
+    );
+    return { lsn, timeUs };
+  }
+
+  history(volumeId: string): Promise<VolumeHistory> {
+    return describeHistory(this.#parts, volumeId);
+  }
+
+  async setHistoryRetention(volumeId: string, seconds: number): Promise<void> {
+    const { layout, lineages, lineageTurns } = this.#parts;
+    await lineageTurns.take(volumeId, async () => {
+      const lineage = await ensureLineage(this.#parts, await getVolume(layout, volumeId));
+      if (lineage.retentionSeconds !== seconds) await lineages.put({ ...lineage, retentionSeconds: seconds });
     });
   }
 
-  async find(volumeId: string): Promise<Volume | undefined> {
-    assertVolumeId(volumeId);
-    const record = await readVolumeRecord(this.#volumeDir(volumeId));
-    if (!record) return undefined;
-    const { pgVersion, owner } = record;
-    return {
-      volumeId,
-      pgVersion,
-      owner,
-      dataPath: dataPathOf(this.#volumeDir(volumeId)),
-      walPath: this.#walDir(volumeId),
-    };
+  async claim(volumeId: string): Promise<Volume | undefined> {
+    this.#pruner.touch(volumeId);
+    await this.#parts.still.claim(volumeId);
+    const volume = await this.find(volumeId);
+    if (!volume) this.#parts.still.release(volumeId);
+    return volume;
+  }
+
+  released(volumeId: string): void {
+    this.#parts.still.release(volumeId);
+    this.#pruner.touch(volumeId);
+  }
+
+  async archive(volumeId: string): Promise<{ walSincePoint: number }> {
+    const { layout, lineages } = this.#parts;
+    const lineage = (await lineages.find(volumeId)) ?? (await this.#ensureLineage(volumeId));
+    const paths = { walPath: layout.walDir(volumeId), historyPath: layout.historyDir(volumeId) };
+    const look = await lookAtWal({ ...paths, last: this.#looks.get(volumeId) });
+    this.#looks.set(volumeId, look);
+    const end = await aboutEndOfWal(look);
+    const from = lineage.points.at(-1)?.consistentLsn ?? 0n;
+    return { walSincePoint: end === undefined || end < from ? 0 : Number(end - from) };
+  }
+
+  async makeRestorePoint(volumeId: string, backup: BackupSession | undefined): Promise<void> {
+    const { layout, lineageTurns } = this.#parts;
+    await lineageTurns.take(volumeId, async () => {
+      const volume = await getVolume(layout, volumeId);
+      if (volume.needsPromotion) return;
+      await this.#assertRoom();
+      const lineage = await ensureLineage(this.#parts, volume);
+      await this.#points.make({ volume, lineage, backup });
+    });
+  }
+
+  prune(): Promise<void> {
+    return this.#pruner.prune();
+  }
+
+  find(volumeId: string): Promise<Volume | undefined> {
+    return findVolume(this.#parts.layout, volumeId);
   }
 
   async list(): Promise<readonly Volume[]> {
     const volumes: Volume[] = [];
-    await forEachParallel(await readdir(this.#dir('volumes')), async (name) => {
+    await forEachParallel(await readdir(this.#parts.layout.treeDir('volumes')), async (name) => {
       try {
         volumes.push(must(await this.find(name), NOT_A_VOLUME));
       } catch (error) {
@@ -128,34 +198,31 @@ class LocalVolumeStore implements VolumeStore {
 
   async delete(volumeId: string): Promise<void> {
     assertVolumeId(volumeId);
-    await this.#inTurn(volumeId, async () => {
-      const trash = join(this.#dir('trash'), unique(volumeId));
-      try {
-        await rename(this.#volumeDir(volumeId), trash);
-      } catch (error) {
-        if (codeOf(error) === 'ENOENT') return;
-        throw error;
-      }
-      await syncDirectory(this.#dir('volumes'));
+    const { layout, lineageTurns } = this.#parts;
+    await this.#turns.take(volumeId, async () => {
+      const trash = join(layout.treeDir('trash'), `${volumeId}.${randomBytes(4).toString('hex')}`);
+      const isThere = await lineageTurns.take(volumeId, () => renameIfThere(layout.volumeDir(volumeId), trash));
+      if (!isThere) return;
+      await syncDirectory(layout.treeDir('volumes'));
+      this.#looks.delete(volumeId);
       await this.#parts.backend.removeTree(trash);
-      await rm(this.#walDir(volumeId), { recursive: true, force: true });
+      await this.#removeLogs(volumeId);
     });
   }
 
   async usage(volumeId: string): Promise<VolumeUsage> {
-    const volume = await this.find(volumeId);
-    if (!volume) throw new PlatformError('NOT_FOUND', `Cannot measure volume ${volumeId}: it does not exist`);
+    const volume = await getVolume(this.#parts.layout, volumeId);
     const [logicalBytes, { exclusiveBytes, sharedBytes }, walBytes] = await Promise.all([
       apparentBytes(join(volume.dataPath, 'base')),
-      this.#parts.backend.measureTree(this.#volumeDir(volumeId)),
+      this.#parts.backend.measureTree(this.#parts.layout.volumeDir(volumeId)),
       allocatedBytes(volume.walPath),
     ]);
     return { logicalBytes, exclusiveBytes: exclusiveBytes + walBytes, sharedBytes };
   }
 
   async recover(): Promise<void> {
-    const { backend, log } = this.#parts;
-    for (const directory of [this.#dir('staging'), this.#dir('trash')]) {
+    const { backend, layout, lineages, log } = this.#parts;
+    for (const directory of [layout.treeDir('staging'), layout.treeDir('trash')]) {
       for (const name of await readdir(directory)) {
         log.info({ name }, 'removing what was half made or half deleted');
         await backend.removeTree(join(directory, name)).catch((error: unknown) => {
@@ -163,97 +230,85 @@ class LocalVolumeStore implements VolumeStore {
         });
       }
     }
-    for (const volumeId of await readdir(join(this.#parts.hostDir, 'wal'))) {
-      if (existsSync(this.#volumeDir(volumeId))) continue;
-      log.info({ volumeId }, 'removing WAL without a volume');
-      await rm(this.#walDir(volumeId), { recursive: true, force: true });
+    const logs = await Promise.all([readdir(layout.logDir('wal')), readdir(layout.logDir('history'))]);
+    for (const volumeId of new Set(logs.flat())) {
+      if (existsSync(layout.volumeDir(volumeId))) continue;
+      log.info({ volumeId }, 'removing WAL and history without a volume');
+      await rm(layout.walDir(volumeId), { recursive: true, force: true });
+      await lineages.remove(volumeId);
+    }
+    await this.#points.recover();
+  }
+
+  async #make({ volumeId, engine, owner, historyRetentionSeconds }: CreateVolumeOptions): Promise<void> {
+    const { layout } = this.#parts;
+    const template = await this.#templates.get(engine);
+    const logs = unpackWal(template.packedWalPath, layout.walDir(volumeId), owner).then(() =>
+      beginLineage(this.#parts, { volumeId, template, retentionSeconds: historyRetentionSeconds }),
+    );
+    const { pgVersion, fullVersion: engineVersion } = engine;
+    const made = makeVolume(this.#parts, {
+      record: { format: 1, volumeId, pgVersion, engineVersion, owner, createdAt: new Date().toISOString() },
+      sourceTree: template.treePath,
+      finish: () => logs,
+    });
+    // Nothing may still be writing when we clean up.
+    for (const outcome of await Promise.allSettled([made, logs])) {
+      if (outcome.status === 'rejected') throw outcome.reason;
     }
   }
 
-  /** Everything in a staging tree first; the rename is the commit, and the sync after it makes it last. */
-  async #make({ volumeId, engine, owner }: CreateVolumeOptions): Promise<Volume> {
-    const { backend, templates, hostDir } = this.#parts;
-    await this.#assertRoom();
-    const template = await templates.get(engine);
-    const staging = join(this.#dir('staging'), unique(volumeId));
-    const walDir = this.#walDir(volumeId);
-    try {
-      await settleAll([
-        backend.cloneTree(template.treePath, staging, owner),
-        unpackWal(template.packedWalPath, walDir, owner),
-      ]);
-      await this.#linkWal(volumeId, staging, owner);
-      await writeVolumeRecord(staging, {
-        format: 1,
-        volumeId,
-        pgVersion: engine.pgVersion,
-        engineVersion: engine.fullVersion,
-        owner,
-        createdAt: new Date().toISOString(),
-      });
-      await backend.settleTree(staging);
-      await syncDirectory(join(hostDir, 'wal'));
-      await rename(staging, this.#volumeDir(volumeId));
-    } catch (error) {
-      await backend.removeTree(staging);
-      await rm(walDir, { recursive: true, force: true });
-      throw error;
-    }
-    await syncDirectory(this.#dir('volumes'));
-    return must(await this.find(volumeId));
+  /** Leaves a volume that is there as it is; removes what a failure leaves. */
+  async #makeOnce(volumeId: string, make: () => Promise<void>): Promise<void> {
+    assertVolumeId(volumeId);
+    const { layout } = this.#parts;
+    await this.#turns.take(volumeId, async () => {
+      if (await this.find(volumeId)) return;
+      if (existsSync(layout.volumeDir(volumeId))) throw new Error(`Cannot create volume ${volumeId}: ${NOT_A_VOLUME}`);
+      try {
+        await this.#assertRoom();
+        await make();
+      } catch (error) {
+        await this.#removeLogs(volumeId);
+        if (error instanceof PlatformError || !isNoSpace(error)) throw error;
+        throw noSpace(error);
+      }
+    });
   }
 
-  async #assertRoom(): Promise<void> {
-    const { backend, hostDir } = this.#parts;
-    if (await hasRoom(hostDir, backend.root)) return;
-    await backend.makeRoom();
-    if (!(await hasRoom(hostDir, backend.root))) throw noSpace();
+  async #removeLogs(volumeId: string): Promise<void> {
+    const { layout, lineages, lineageTurns } = this.#parts;
+    await lineageTurns.take(volumeId, async () => {
+      const lineage = await lineages.find(volumeId);
+      await lineages.remove(volumeId);
+      if (lineage) await this.#points.removeUnreferenced(lineage.points);
+    });
+    await rm(layout.walDir(volumeId), { recursive: true, force: true });
   }
 
-  /** A relative link, so that the host directory can be moved. */
-  async #linkWal(volumeId: string, staging: string, owner: FileOwner | null): Promise<void> {
-    const link = join(dataPathOf(staging), 'pg_wal');
-    await symlink(relative(dataPathOf(this.#volumeDir(volumeId)), this.#walDir(volumeId)), link);
-    if (owner) await lchown(link, owner.uid, owner.gid);
+  async #ensureLineage(volumeId: string): ReturnType<typeof ensureLineage> {
+    const { layout, lineageTurns } = this.#parts;
+    return lineageTurns.take(volumeId, async () => ensureLineage(this.#parts, await getVolume(layout, volumeId)));
   }
 
-  async #inTurn<T>(volumeId: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#turns.get(volumeId) ?? Promise.resolve();
-    const turn = before.then(work, work);
-    this.#turns.set(volumeId, turn);
-    try {
-      return await turn;
-    } finally {
-      if (this.#turns.get(volumeId) === turn) this.#turns.delete(volumeId);
-    }
-  }
-
-  #dir(name: 'volumes' | 'staging' | 'trash'): string {
-    return join(this.#parts.backend.root, name);
-  }
-
-  #volumeDir(volumeId: string): string {
-    return join(this.#dir('volumes'), volumeId);
-  }
-
-  #walDir(volumeId: string): string {
-    return join(this.#parts.hostDir, 'wal', volumeId);
+  #assertRoom(): Promise<void> {
+    const { backend, layout } = this.#parts;
+    return assertRoom(layout.hostDir, backend);
   }
 }
 
-/** Waits for all to end, then throws what the first failure threw: nothing may still be writing when we clean up. */
-async function settleAll(works: readonly Promise<void>[]): Promise<void> {
-  for (const outcome of await Promise.allSettled(works)) if (outcome.status === 'rejected') throw outcome.reason;
+async function renameIfThere(from: string, to: string): Promise<boolean> {
+  try {
+    await rename(from, to);
+    return true;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return false;
+    throw error;
+  }
 }
 
 async function ensureDirectory(path: string, mode: number): Promise<void> {
   await mkdir(path, { recursive: true });
   // mkdir's mode goes through the umask.
   await chmod(path, mode);
-}
-
-const unique = (volumeId: string): string => `${volumeId}.${randomBytes(4).toString('hex')}`;
-
-function assertVolumeId(volumeId: string): void {
-  assert(VOLUME_ID.test(volumeId), 'volume id is not a plain name');
 }

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { chmod, lchown, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { createBuildUser, type BuildUser } from '../engines/build-user.ts';
 import type { Engine } from '../engines/engine.ts';
 import { syncTree } from '../engines/sync-tree.ts';
@@ -26,6 +26,7 @@ const BUILD_SETTINGS = ['wal_init_zero=off', 'wal_recycle=off', 'min_wal_size=32
 const PG_HBA = 'local all all scram-sha-256\n';
 
 export interface Template {
+  readonly name: string;
   /** A tree to clone. */
   readonly treePath: string;
   readonly packedWalPath: string;
@@ -37,13 +38,15 @@ export interface TemplateStoreOptions {
   /** Builds templates and owns their files; null without root. */
   readonly runAs: FileOwner | null;
   readonly adminVerifier: Secret;
+  /** Is a template, by its name, the restore point of some lineage? */
+  readonly isReferenced: (name: string) => Promise<boolean>;
   readonly log: Log;
 }
 
 export interface TemplateStore {
   /**
    * The template of an engine, made on first use; concurrent first uses share one making. Older ones of its Postgres
-   * version are then removed: no clone needs its template.
+   * version are then removed, unless a history begins with them.
    */
   get(engine: Engine): Promise<Template>;
 }
@@ -53,7 +56,7 @@ export function createTemplateStore(options: TemplateStoreOptions): TemplateStor
   const templatesDir = join(options.backend.root, 'templates');
 
   async function ensure(engine: Engine, path: string): Promise<Template> {
-    const template = { treePath: join(path, 'tree'), packedWalPath: join(path, 'wal') };
+    const template = { name: basename(path), treePath: join(path, 'tree'), packedWalPath: join(path, 'wal') };
     if ((await readFileIfExists(join(path, 'template.json'))) === undefined) await makeTemplate(engine, path, options);
     await removeOlder(engine);
     return template;
@@ -65,6 +68,7 @@ export function createTemplateStore(options: TemplateStoreOptions): TemplateStor
     for (const name of await readdir(templatesDir)) {
       const path = join(templatesDir, name);
       if (Number.parseInt(name, 10) !== pgVersion || pending.has(path)) continue;
+      if (await options.isReferenced(name)) continue;
       const staged = join(stagingDir, `template.${randomBytes(4).toString('hex')}`);
       try {
         await rename(path, staged);

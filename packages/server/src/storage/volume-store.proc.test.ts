@@ -34,6 +34,7 @@ const has = (tool: string): boolean =>
   ['/usr/sbin', '/sbin', '/usr/bin'].some((directory) => existsSync(join(directory, tool)));
 const nodeModules = fileURLToPath(new URL('../../../../node_modules', import.meta.url));
 const log = createLog('test', 'error');
+const kept = { historyRetentionSeconds: 86_400 };
 const builder = isRoot ? { uid: 71_000, gid: 71_000 } : null;
 const ownerOf = (n: number): { uid: number; gid: number } | null =>
   isRoot ? { uid: 71_001 + n, gid: 71_001 + n } : null;
@@ -176,7 +177,7 @@ describe.each(cases.filter(({ canRun }) => canRun))('volumes on $name', ({ setti
 
   it('runs a real Postgres as the owner, with the roles and the database of every project', async () => {
     const owner = ownerOf(1);
-    const volume = await store.create({ volumeId: 'br-real', engine, owner });
+    const volume = await store.create({ volumeId: 'br-real', engine, owner, ...kept });
     expect(await store.find('br-real')).toEqual(volume);
     await withPostgres(volume, async (connect) => {
       const admin = await connect({ database: 'neondb' });
@@ -226,7 +227,7 @@ describe.each(cases.filter(({ canRun }) => canRun))('volumes on $name', ({ setti
 
   it('gives files, modes and WAL to the owner alone', async () => {
     const owner = ownerOf(2);
-    const volume = await store.create({ volumeId: 'br-owned', engine, owner });
+    const volume = await store.create({ volumeId: 'br-owned', engine, owner, ...kept });
     for (const path of [volume.dataPath, volume.walPath]) {
       const { mode, uid } = await stat(path);
       expect(mode & 0o777).toBe(0o700);
@@ -250,7 +251,7 @@ describe.each(cases.filter(({ canRun }) => canRun))('volumes on $name', ({ setti
   });
 
   it('owns little WAL, and its usage is that of a fresh cluster', async () => {
-    const volume = await store.create({ volumeId: 'br-small', engine, owner: ownerOf(3) });
+    const volume = await store.create({ volumeId: 'br-small', engine, owner: ownerOf(3), ...kept });
     const segments = (await readdir(volume.walPath)).filter((name) => /^[0-9A-F]{24}$/.test(name));
     expect(segments).toHaveLength(1);
     const segment = await lstat(join(volume.walPath, segments[0] ?? ''));
@@ -267,11 +268,11 @@ describe.each(cases.filter(({ canRun }) => canRun))('volumes on $name', ({ setti
 
   it('makes one volume of many creates at once, and twenty at a time', async () => {
     const same = await Promise.all(
-      Array.from({ length: 5 }, () => store.create({ volumeId: 'br-same', engine, owner: ownerOf(4) })),
+      Array.from({ length: 5 }, () => store.create({ volumeId: 'br-same', engine, owner: ownerOf(4), ...kept })),
     );
     expect(new Set(same.map((volume) => JSON.stringify(volume))).size).toBe(1);
     const ids = Array.from({ length: 20 }, (_, n) => `br-many-${n}`);
-    await Promise.all(ids.map((volumeId, n) => store.create({ volumeId, engine, owner: ownerOf(10 + n) })));
+    await Promise.all(ids.map((volumeId, n) => store.create({ volumeId, engine, owner: ownerOf(10 + n), ...kept })));
     expect((await store.list()).map((volume) => volume.volumeId)).toEqual([...ids, 'br-same'].sort());
     const counts = await Promise.all(ids.map(async (id) => countFiles(join(root(), 'volumes', id))));
     expect(new Set(counts).size).toBe(1);
@@ -281,7 +282,7 @@ describe.each(cases.filter(({ canRun }) => canRun))('volumes on $name', ({ setti
   });
 
   it('gives the space of a deleted volume back', async () => {
-    const volume = await store.create({ volumeId: 'br-big', engine, owner: ownerOf(5) });
+    const volume = await store.create({ volumeId: 'br-big', engine, owner: ownerOf(5), ...kept });
     const usedBytes = async (): Promise<number> => {
       if (store.backend.name === 'btrfs') {
         // The first sync wakes the cleaner, the second waits for it, the third commits what it did.
@@ -300,9 +301,9 @@ describe.each(cases.filter(({ canRun }) => canRun))('volumes on $name', ({ setti
   });
 
   it('removes what a crash left half made or half deleted, and nothing else', async () => {
-    await store.create({ volumeId: 'br-whole', engine, owner: ownerOf(6) });
-    await store.create({ volumeId: 'br-dying', engine, owner: ownerOf(7) });
-    await store.create({ volumeId: 'br-young', engine, owner: ownerOf(8) });
+    await store.create({ volumeId: 'br-whole', engine, owner: ownerOf(6), ...kept });
+    await store.create({ volumeId: 'br-dying', engine, owner: ownerOf(7), ...kept });
+    await store.create({ volumeId: 'br-young', engine, owner: ownerOf(8), ...kept });
     execFileSync('mv', [join(root(), 'volumes/br-dying'), join(root(), 'trash/br-dying.0')]);
     execFileSync('mv', [join(root(), 'volumes/br-young'), join(root(), 'staging/br-young.0')]);
     await mkdir(join(hostDir, 'wal/br-leaked'));
@@ -311,7 +312,7 @@ describe.each(cases.filter(({ canRun }) => canRun))('volumes on $name', ({ setti
     expect((await again.list()).map((volume) => volume.volumeId)).toEqual(['br-whole']);
     for (const name of ['staging', 'trash']) expect(await readdir(join(root(), name))).toEqual([]);
     expect(await readdir(join(hostDir, 'wal'))).toEqual(['br-whole']);
-    const young = await again.create({ volumeId: 'br-young', engine, owner: ownerOf(8) });
+    const young = await again.create({ volumeId: 'br-young', engine, owner: ownerOf(8), ...kept });
     await withPostgres(young, async (connect) => (await connect({ database: 'postgres' })).end());
     await again.delete('br-whole');
     await again.delete('br-young');
@@ -325,7 +326,7 @@ describe.each(cases.filter(({ canRun }) => canRun))('volumes on $name', ({ setti
     await store.recover();
     expect(await store.list()).toEqual([]);
     for (const volumeId of ['br-odd', 'br-bare']) {
-      await expect(store.create({ volumeId, engine, owner: ownerOf(8) })).rejects.toThrow(/volume record/);
+      await expect(store.create({ volumeId, engine, owner: ownerOf(8), ...kept })).rejects.toThrow(/volume record/);
       await rm(join(root(), 'volumes', volumeId), { recursive: true });
     }
     expect(await readdir(join(hostDir, 'wal'))).toEqual(['br-bare']);
@@ -334,7 +335,7 @@ describe.each(cases.filter(({ canRun }) => canRun))('volumes on $name', ({ setti
   });
 
   it('finds everything after it was closed and opened again, under any setting that allows it', async () => {
-    const volume = await store.create({ volumeId: 'br-kept', engine, owner: ownerOf(9) });
+    const volume = await store.create({ volumeId: 'br-kept', engine, owner: ownerOf(9), ...kept });
     expect(await closeStorage(hostDir)).toBe(true);
     store = await openStore(hostDir, 'auto');
     expect(await store.list()).toEqual([volume]);
@@ -352,7 +353,7 @@ describe('templates that nothing needs any more', () => {
       const root = setting === 'btrfs' ? join(hostDir, 'pool') : hostDir;
       const volume = await (
         await openStore(hostDir, setting)
-      ).create({ volumeId: 'br-old', engine, owner: ownerOf(1) });
+      ).create({ volumeId: 'br-old', engine, owner: ownerOf(1), ...kept });
       const [first] = await readdir(join(root, 'templates'));
       await mkdir(join(root, 'templates/16.1-npm-1-00000000'));
       const adminVerifier = new Secret(makeVerifier(adminPassword));
@@ -379,7 +380,7 @@ describe('templates of other versions', () => {
     }).list();
     const store = await openStore(join(base, 'host-versions'), 'copy');
     for (const other of engines.filter(({ pgVersion }) => pgVersion !== 17)) {
-      const volume = await store.create({ volumeId: `br-${other.pgVersion}`, engine: other, owner: ownerOf(1) });
+      const volume = await store.create({ volumeId: `br-${other.pgVersion}`, engine: other, owner: ownerOf(1), ...kept });
       expect(volume.pgVersion).toBe(other.pgVersion);
       await withPostgres(volume, refuseAttacks, other);
       await store.delete(volume.volumeId);
@@ -426,19 +427,19 @@ describe.runIf(isRoot && has('mkfs.btrfs'))('a full disk', () => {
     const hostDir = join(await mountLoop(`full-${setting}`, ['mkfs.ext4', '-q'], 700), 'host');
     const store = await openStore(hostDir, setting);
     await store.recover();
-    const first = await store.create({ volumeId: 'br-first', engine, owner: ownerOf(1) });
+    const first = await store.create({ volumeId: 'br-first', engine, owner: ownerOf(1), ...kept });
     const roots = setting === 'btrfs' ? [join(hostDir, 'pool'), hostDir] : [hostDir];
     for (const root of roots) {
       const filler = join(root, 'filler');
       fill(filler);
-      await expect(store.create({ volumeId: 'br-second', engine, owner: ownerOf(2) })).rejects.toMatchObject({
+      await expect(store.create({ volumeId: 'br-second', engine, owner: ownerOf(2), ...kept })).rejects.toMatchObject({
         code: 'NO_SPACE',
       });
       await rm(filler);
       expect((await store.list()).map((volume) => volume.volumeId)).toEqual(['br-first']);
       expect(await readdir(join(hostDir, 'wal'))).toEqual(['br-first']);
     }
-    await store.create({ volumeId: 'br-second', engine, owner: ownerOf(2) });
+    await store.create({ volumeId: 'br-second', engine, owner: ownerOf(2), ...kept });
     await withPostgres(first, async (connect) => (await connect({ database: 'postgres' })).end());
     expect(await closeStorage(hostDir)).toBe(true);
   });
@@ -449,7 +450,7 @@ describe.runIf(isRoot && has('mkfs.btrfs'))('a full disk', () => {
     await store.recover();
     let made = 0;
     for (let failure: unknown; failure === undefined; made += 1) {
-      failure = await store.create({ volumeId: `br-${made}`, engine, owner: ownerOf(made) }).then(
+      failure = await store.create({ volumeId: `br-${made}`, engine, owner: ownerOf(made), ...kept }).then(
         () => undefined,
         (error: unknown) => error,
       );
@@ -477,7 +478,7 @@ describe.runIf(isRoot && has('mkfs.btrfs'))('the pool', () => {
   it('uses a loop device again that a crash left attached', async () => {
     const hostDir = join(base, 'host-loop');
     const store = await openStore(hostDir, 'btrfs');
-    await store.create({ volumeId: 'br-loop', engine, owner: ownerOf(1) });
+    await store.create({ volumeId: 'br-loop', engine, owner: ownerOf(1), ...kept });
     expect(await closeStorage(hostDir)).toBe(true);
     const image = join(hostDir, 'pool.img');
     const device = execFileSync('losetup', ['--find', '--show', image], { encoding: 'utf8' }).trim();
@@ -499,7 +500,7 @@ describe.runIf(isRoot && has('mkfs.btrfs'))('the pool', () => {
       execFileSync('findmnt', ['--noheadings', '--output', 'OPTIONS', path], { encoding: 'utf8' });
     const store = await openStore(hostDir, 'btrfs');
     expect(options()).toMatch(/nosuid,nodev,noexec,noatime/);
-    const volume = await store.create({ volumeId: 'br-safe', engine, owner: ownerOf(1) });
+    const volume = await store.create({ volumeId: 'br-safe', engine, owner: ownerOf(1), ...kept });
     await withPostgres(volume, async () => {
       execFileSync('mount', ['-o', 'remount,exec,suid,dev', path]);
       expect(options()).not.toMatch(/noexec/);
@@ -568,7 +569,7 @@ async function makeVolumeAs(flags: readonly string[], name: string, user: Volume
       adminVerifier: new Secret('${adminVerifier.reveal()}'),
     });
     await store.recover();
-    const volume = await store.create({ volumeId: 'br-mine', engine, owner: ${JSON.stringify(owner)} });
+    const volume = await store.create({ volumeId: 'br-mine', engine, owner: ${JSON.stringify(owner)}, historyRetentionSeconds: 60 });
     process.stdout.write(JSON.stringify({ backend: store.backend, volume }));
   `;
   const words = [...flags, process.execPath, '--input-type=module-typescript', '-e', script];

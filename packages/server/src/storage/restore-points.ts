@@ -1,0 +1,138 @@
+import { randomBytes } from 'node:crypto';
+import { readdir, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { syncDirectory } from '../kernel/atomic-file.ts';
+import { codeOf, messageOf } from '../kernel/errors.ts';
+import { readControlFile } from '../wal/control-file.ts';
+import { type Lsn, parseLsn } from '../wal/lsn.ts';
+import { dataPathOf } from './backends/backend.ts';
+import { cleanClone } from './clean-clone.ts';
+import { archiveWal } from './history/archive-wal.ts';
+import { findEnd, readLiveControlFile } from './history/find-head.ts';
+import { type Lineage, type RestorePoint, withPoint } from './history/lineage.ts';
+import { openLineageWal, timelineOf } from './history/lineage-wal.ts';
+import type { StoreParts } from './store-parts.ts';
+import type { BackupSession, Volume } from './volume-store.ts';
+
+export interface MakePointOptions {
+  readonly volume: Volume;
+  readonly lineage: Lineage;
+  readonly backup: BackupSession | undefined;
+}
+
+/** What a tree is, once it is made: how a clone of it comes back to life. */
+type PointFacts = Pick<RestorePoint, 'kind' | 'timeline' | 'redoLsn' | 'consistentLsn'>;
+
+/** The points of this machine. Lineages refer to them; one that none refers to goes. */
+export class RestorePoints {
+  readonly #parts: StoreParts;
+
+  constructor(parts: StoreParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Makes a point of a volume as it is, and enters it in the lineage, whose turn the caller has. By way of staging: a
+   * crash leaves a point that is in its lineage, or one that `recover` removes.
+   * @returns undefined where a volume that runs cannot be cloned as one moment, and no backup session is given
+   */
+  async make(options: MakePointOptions): Promise<{ lineage: Lineage; point: RestorePoint } | undefined> {
+    const { layout, backend, still, lineages } = this.#parts;
+    const { volume, lineage, backup } = options;
+    const pointId = `${volume.volumeId}.${randomBytes(4).toString('hex')}`;
+    const staging = join(layout.treeDir('staging'), pointId);
+    const takenAt = new Date();
+    try {
+      const facts = await still.whileStill(
+        volume.volumeId,
+        () => this.#cloneStill(volume, staging),
+        () => {
+          if (backend.info.capabilities.atomicLiveSnapshot) return this.#cloneRunning(volume, staging);
+          return backup ? this.#cloneWithBackup(volume, staging, backup) : Promise.resolve(undefined);
+        },
+      );
+      if (!facts) return undefined;
+      await cleanClone(dataPathOf(staging));
+      await backend.settleTree(staging);
+      const point: RestorePoint = { pointId, place: 'points', ...facts, takenAt };
+      await rename(staging, layout.pointTree(point));
+      await syncDirectory(layout.treeDir('points'));
+      const changed = withPoint(lineage, point);
+      await lineages.put(changed);
+      return { lineage: changed, point };
+    } catch (error) {
+      await backend.removeTree(staging);
+      throw error;
+    }
+  }
+
+  /** Removes those of these points that no lineage refers to. What fails is left to `recover`. */
+  async removeUnreferenced(points: readonly RestorePoint[]): Promise<void> {
+    for (const { pointId, place } of points) if (place === 'points') await this.#removeUnreferenced(pointId);
+  }
+
+  async recover(): Promise<void> {
+    for (const pointId of await readdir(this.#parts.layout.treeDir('points'))) await this.#removeUnreferenced(pointId);
+  }
+
+  async #removeUnreferenced(pointId: string): Promise<void> {
+    const { layout, backend, lineages, log } = this.#parts;
+    if (await lineages.isReferenced(pointId)) return;
+    const trash = join(layout.treeDir('trash'), pointId);
+    try {
+      await rename(join(layout.treeDir('points'), pointId), trash);
+      await backend.removeTree(trash);
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return;
+      log.warn({ pointId, reason: messageOf(error) }, 'cannot remove a restore point; the next start tries again');
+    }
+  }
+
+  async #cloneStill(volume: Volume, staging: string): Promise<PointFacts> {
+    const { layout, backend } = this.#parts;
+    await backend.cloneTree(layout.volumeDir(volume.volumeId), staging, volume.owner);
+    return this.#factsOf(volume, staging, false);
+  }
+
+  async #cloneRunning(volume: Volume, staging: string): Promise<PointFacts> {
+    const { layout, backend } = this.#parts;
+    await backend.cloneRunningTree(layout.volumeDir(volume.volumeId), staging, volume.owner);
+    return this.#factsOf(volume, staging, true);
+  }
+
+  /** The end of WAL is found after the clone was made: it may hold pages that were written until then. */
+  async #factsOf(volume: Volume, staging: string, isClaimed: boolean): Promise<PointFacts> {
+    const historyPath = this.#parts.layout.historyDir(volume.volumeId);
+    const { control } = await readControlFile(dataPathOf(staging));
+    await archiveWal({ walPath: volume.walPath, historyPath });
+    const timeline = timelineOf(control);
+    const wal = await openLineageWal(historyPath, timeline);
+    return {
+      kind: control.state === 'shut down' ? 'clean' : 'crash',
+      timeline,
+      redoLsn: control.redo,
+      consistentLsn: await findEnd(wal, control, isClaimed),
+    };
+  }
+
+  async #cloneWithBackup(volume: Volume, staging: string, backup: BackupSession): Promise<PointFacts> {
+    const { layout, backend } = this.#parts;
+    await backup.start(`point of ${volume.volumeId}`);
+    await backend.cloneRunningTree(layout.volumeDir(volume.volumeId), staging, volume.owner);
+    // Whole, and the last: the clone's own may be half of an old one and half of a new one.
+    const { bytes } = await readLiveControlFile(volume.dataPath);
+    await writeFile(join(dataPathOf(staging), 'global/pg_control'), bytes);
+    const { label, lsn } = await backup.stop();
+    await archiveWal({ walPath: volume.walPath, historyPath: layout.historyDir(volume.volumeId) });
+    await writeFile(join(dataPathOf(staging), 'backup_label'), label, { mode: 0o600 });
+    return { kind: 'backup', ...parseBackupLabel(label), consistentLsn: lsn };
+  }
+}
+
+/** @throws Error if Postgres' words are not what we know */
+function parseBackupLabel(label: string): { redoLsn: Lsn; timeline: number } {
+  const redoLsn = parseLsn(/^START WAL LOCATION: (\S+)/m.exec(label)?.[1] ?? '');
+  const timeline = Number(/^START TIMELINE: (\d+)/m.exec(label)?.[1]);
+  if (redoLsn === undefined || !(timeline > 0)) throw new Error('Cannot read the label of a backup');
+  return { redoLsn, timeline };
+}
