@@ -16,8 +16,8 @@ interface Call {
 const IN_AN_HOUR = new Date(Date.now() + 3_600_000).toISOString();
 
 /** Calls that change the branch, or the endpoint, that a call before them has made. */
-const ON_NEW_BRANCH: readonly string[] = ['updateProjectBranch', 'deleteProjectBranch', 'recoverProjectBranch'];
-const ON_NEW_ENDPOINT: readonly string[] = ['deleteProjectEndpoint'];
+const ON_NEW_BRANCH = new Set<RouteName>(['updateProjectBranch', 'deleteProjectBranch', 'recoverProjectBranch']);
+const ON_NEW_ENDPOINT = new Set<RouteName>(['deleteProjectEndpoint']);
 
 /** In this order. `answer` is a part of what must come. */
 const CALLS: Record<RouteName, Call> = {
@@ -208,9 +208,9 @@ export async function callEveryRoute(api: Pick<TestApi, 'call'>): Promise<void> 
     const route: RouteDefinition = ROUTES[name];
     const target = {
       ...ids,
-      ...(ON_NEW_BRANCH.includes(name) && { branch_id: ids['new_branch_id'] }),
+      ...(ON_NEW_BRANCH.has(name) && { branch_id: ids['new_branch_id'] }),
       ...(name === 'finalizeRestoreBranch' && { branch_id: ids['restored_branch_id'] }),
-      ...(ON_NEW_ENDPOINT.includes(name) && { endpoint_id: ids['new_endpoint_id'] }),
+      ...(ON_NEW_ENDPOINT.has(name) && { endpoint_id: ids['new_endpoint_id'] }),
     } as Record<string, string | undefined>;
     const path = route.path.replaceAll(/\{(\w+)\}/g, (_, key: string) => must(target[key], `${name} needs ${key}`));
     const { status, body, headers } = await api.call(route.method, `${path}${query}`, withBranch(name, given, ids));

@@ -1,6 +1,6 @@
 import { must } from '../../kernel/assert.ts';
 import { PlatformError } from '../../kernel/errors.ts';
-import type { Branch, BranchChange, CreatedBranch, Endpoint, Platform } from '../../platform/platform.ts';
+import type { Branch, BranchChange, CreatedBranch, Platform } from '../../platform/platform.ts';
 import { newBranch, newEndpoint, NOW } from './memory-objects.ts';
 import { connectionOf, newStoredBranch, pageOf, type MemoryStore, type StoredBranch } from './memory-store.ts';
 
@@ -94,10 +94,7 @@ function createBranch(
   }
   for (const { name, ownerName } of parent.databases.values()) store.addDatabase(stored, name, ownerName);
   branches.set(branch.id, stored);
-  const made = (input.endpoints ?? []).map(({ type }): Endpoint => ({
-    ...newEndpoint(branch, project.regionId),
-    type,
-  }));
+  const made = (input.endpoints ?? []).map(({ type }) => newEndpoint(branch, project.regionId, type));
   for (const endpoint of made) endpoints.set(endpoint.id, endpoint);
   const roles = [...stored.roles.values()].map(({ role }) => role);
   const databases = [...stored.databases.values()];

@@ -45,12 +45,12 @@ export const newBranch = (projectId: ProjectId, name: string, isDefault = true):
   usage: NO_USAGE,
 });
 
-export const newEndpoint = (branch: Branch, regionId: string): Endpoint => ({
+export const newEndpoint = (branch: Branch, regionId: string, type: Endpoint['type'] = 'read_write'): Endpoint => ({
   id: newEndpointId(),
   branchId: branch.id,
   projectId: branch.projectId,
   name: null,
-  type: 'read_write',
+  type,
   hostname: 'localhost',
   regionId,
   minCu: 0.25,

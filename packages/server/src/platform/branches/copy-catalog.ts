@@ -1,9 +1,11 @@
 import type { Transaction } from 'kysely';
 import type { Secret } from '../../kernel/secret.ts';
 import type { Tables } from '../../metadata/tables.ts';
-import { pasteCatalog, readCatalog, sealFor } from '../catalog/catalog-copy.ts';
+import { pasteCatalog, readCatalog, sealFor, type CatalogCopy, type RoleCopy } from '../catalog/catalog-copy.ts';
 import { newRoleSecret, type NewRoleSecret } from '../roles/new-role-secret.ts';
 import type { PasswordBox } from '../roles/password-box.ts';
+
+type PendingCopy = CatalogCopy['pending'][number];
 
 interface CatalogToCopy {
   readonly fromBranchId: string;
@@ -23,25 +25,33 @@ export async function copyCatalog(
   { fromBranchId, toBranchId, passwords, renewal }: CatalogToCopy,
 ): Promise<ReadonlyMap<string, Secret>> {
   const copy = sealFor(passwords, await readCatalog(tx, fromBranchId), toBranchId);
-  const renewed = new Map<string, NewRoleSecret>();
+  const secrets = new Map<string, NewRoleSecret>();
   if (renewal) {
     for (const { name, noLogin } of copy.roles) {
-      if (!noLogin) renewed.set(name, newRoleSecret(passwords, { branchId: toBranchId, role: name }, renewal));
+      if (!noLogin) secrets.set(name, newRoleSecret(passwords, { branchId: toBranchId, role: name }, renewal));
     }
   }
-  const sealed = (secret: NewRoleSecret): string | null => secret.passwordEncrypted?.toString('base64') ?? null;
   await pasteCatalog(tx, {
     ...copy,
-    roles: copy.roles.map((role) => {
-      const secret = renewed.get(role.name);
-      return secret && role.verifier !== null ? { ...role, verifier: secret.verifier, password: sealed(secret) } : role;
-    }),
-    pending: copy.pending.map((order) => {
-      const secret = order.change.kind === 'put_role' ? renewed.get(order.change.name) : undefined;
-      return order.change.kind === 'put_role' && secret
-        ? { ...order, change: { ...order.change, verifier: secret.verifier }, password: sealed(secret) }
-        : order;
-    }),
+    roles: copy.roles.map((role) => withNewPassword(role, secrets)),
+    pending: copy.pending.map((order) => withNewVerifier(order, secrets)),
   });
-  return new Map([...renewed].map(([name, { password }]) => [name, password]));
+  return new Map([...secrets].map(([name, { password }]) => [name, password]));
 }
+
+type Secrets = ReadonlyMap<string, NewRoleSecret>;
+
+function withNewPassword(role: RoleCopy, secrets: Secrets): RoleCopy {
+  const secret = secrets.get(role.name);
+  if (!secret || role.verifier === null) return role;
+  return { ...role, verifier: secret.verifier, password: toBase64(secret) };
+}
+
+function withNewVerifier(order: PendingCopy, secrets: Secrets): PendingCopy {
+  const { change } = order;
+  const secret = change.kind === 'put_role' ? secrets.get(change.name) : undefined;
+  if (change.kind !== 'put_role' || !secret) return order;
+  return { ...order, change: { ...change, verifier: secret.verifier }, password: toBase64(secret) };
+}
+
+const toBase64 = ({ passwordEncrypted }: NewRoleSecret): string | null => passwordEncrypted?.toString('base64') ?? null;
