@@ -60,7 +60,7 @@ async function layHistory(
   await lineages.remove(volumeId);
   await layWal(walPath, owner, moment);
   await mkdir(historyPath, { mode: 0o700 });
-  await archiveWal({ walPath, historyPath });
+  await archiveWal({ walPath, historyPath, from: 0n });
   const { lsn, timeUs, wal, base } = moment;
   await lineages.put({
     volumeId,

@@ -20,7 +20,7 @@ import type { MomentRequest, VolumeStore } from './volume-store.ts';
 
 const isRoot = process.getuid?.() === 0;
 const nodeModules = fileURLToPath(new URL('../../../../node_modules', import.meta.url));
-const log = createLog('test', 'error');
+const log = createLog('test', 'warn');
 const builder = isRoot ? { uid: 71_000, gid: 71_000 } : null;
 const owner = isRoot ? { uid: 71_101, gid: 71_101 } : null;
 const password = 'only-for-this-test';
@@ -302,13 +302,15 @@ describe.each(cases.filter(({ canRun }) => canRun))('branches on $name', ({ sett
     await branch('br-third', 'br-child-time', head);
     await expectRows('br-third', 37);
     await store.delete('br-a');
-    await expect(
-      branch('br-gone', 'br-child-time', { kind: 'time', timeUs: before.timeUs }),
-    ).rejects.toMatchObject({ code: 'MOMENT_OUT_OF_HISTORY' });
+    await expect(branch('br-gone', 'br-child-time', { kind: 'time', timeUs: before.timeUs })).rejects.toMatchObject({
+      code: 'MOMENT_OUT_OF_HISTORY',
+    });
     await expectRows('br-child-head', 52);
   });
 
-  async function backupOf(running: RunningPostgres): Promise<Awaited<ReturnType<RunningPostgres['openBackup']>> | undefined> {
+  async function backupOf(
+    running: RunningPostgres,
+  ): Promise<Awaited<ReturnType<RunningPostgres['openBackup']>> | undefined> {
     return store.backend.capabilities.atomicLiveSnapshot ? undefined : running.openBackup();
   }
 
@@ -316,9 +318,9 @@ describe.each(cases.filter(({ canRun }) => canRun))('branches on $name', ({ sett
     await create('br-a');
     const running = await start('br-a');
     const writer = await Writer.on(running);
-    let isDone = false;
+    const enough = new AbortController();
     const writing = (async () => {
-      while (!isDone) await writer.write(1, 20_000);
+      while (!enough.signal.aborted) await writer.write(1, 20_000);
     })();
     const bounds: { id: string; atLeast: number; atMost: number }[] = [];
     for (let i = 0; i < 4; i += 1) {
@@ -329,7 +331,7 @@ describe.each(cases.filter(({ canRun }) => canRun))('branches on $name', ({ sett
       bounds.push({ id: `br-${i}`, atLeast, atMost: writer.n + 1 });
       await store.makeRestorePoint('br-a', await backupOf(running));
     }
-    isDone = true;
+    enough.abort();
     await writing;
     const some = writer.marks.filter((_, index) => index % Math.ceil(writer.marks.length / 6) === 0);
     for (const [i, mark] of some.entries()) {
@@ -358,7 +360,10 @@ describe.each(cases.filter(({ canRun }) => canRun))('branches on $name', ({ sett
     await writer.end();
     await running.stop();
     const at = (timeUs: number): MomentRequest => ({ kind: 'time', timeUs });
-    const refusal = (words: RegExp): object => ({ code: 'MOMENT_OUT_OF_HISTORY', message: expect.stringMatching(words) });
+    const refusal = (words: RegExp): object => ({
+      code: 'MOMENT_OUT_OF_HISTORY',
+      message: expect.stringMatching(words),
+    });
     await expect(store.findMoment('br-a', at(timeUsOf(new Date()) + 60e6))).rejects.toMatchObject(
       refusal(/timestamp is in the future/),
     );

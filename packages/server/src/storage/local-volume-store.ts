@@ -14,6 +14,7 @@ import { allocatedBytes, apparentBytes, assertRoom, noSpace } from './disk-space
 import { assertVolumeId, findVolume, getVolume } from './find-volume.ts';
 import { beginLineage, ensureLineage } from './history/begin-lineage.ts';
 import { describeHistory } from './history/describe-history.ts';
+import { neededFrom } from './history/lineage.ts';
 import { LineageStore } from './history/lineage-store.ts';
 import { findPlan, inLineageOf } from './history/plan-moment.ts';
 import { Pruner } from './history/prune-history.ts';
@@ -157,8 +158,12 @@ class LocalVolumeStore implements VolumeStore {
   async archive(volumeId: string): Promise<{ walSincePoint: number }> {
     const { layout, lineages } = this.#parts;
     const lineage = (await lineages.find(volumeId)) ?? (await this.#ensureLineage(volumeId));
-    const paths = { walPath: layout.walDir(volumeId), historyPath: layout.historyDir(volumeId) };
-    const look = await lookAtWal({ ...paths, last: this.#looks.get(volumeId) });
+    const look = await lookAtWal({
+      walPath: layout.walDir(volumeId),
+      historyPath: layout.historyDir(volumeId),
+      from: neededFrom(lineage),
+      last: this.#looks.get(volumeId),
+    });
     this.#looks.set(volumeId, look);
     const end = await aboutEndOfWal(look);
     const from = lineage.points.at(-1)?.consistentLsn ?? 0n;

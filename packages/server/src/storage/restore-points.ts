@@ -9,7 +9,7 @@ import { dataPathOf } from './backends/backend.ts';
 import { cleanClone } from './clean-clone.ts';
 import { archiveWal } from './history/archive-wal.ts';
 import { findEnd, readLiveControlFile } from './history/find-head.ts';
-import { type Lineage, type RestorePoint, withPoint } from './history/lineage.ts';
+import { type Lineage, neededFrom, type RestorePoint, withPoint } from './history/lineage.ts';
 import { openLineageWal, timelineOf } from './history/lineage-wal.ts';
 import type { StoreParts } from './store-parts.ts';
 import type { BackupSession, Volume } from './volume-store.ts';
@@ -18,6 +18,11 @@ export interface MakePointOptions {
   readonly volume: Volume;
   readonly lineage: Lineage;
   readonly backup: BackupSession | undefined;
+}
+
+interface ClonedVolume extends Pick<MakePointOptions, 'volume' | 'lineage'> {
+  readonly staging: string;
+  readonly isClaimed: boolean;
 }
 
 /** What a tree is, once it is made: how a clone of it comes back to life. */
@@ -45,10 +50,10 @@ export class RestorePoints {
     try {
       const facts = await still.whileStill(
         volume.volumeId,
-        () => this.#cloneStill(volume, staging),
+        () => this.#cloneStill(options, staging),
         () => {
-          if (backend.info.capabilities.atomicLiveSnapshot) return this.#cloneRunning(volume, staging);
-          return backup ? this.#cloneWithBackup(volume, staging, backup) : Promise.resolve(undefined);
+          if (backend.info.capabilities.atomicLiveSnapshot) return this.#cloneRunning(options, staging);
+          return backup ? this.#cloneWithBackup(options, staging, backup) : Promise.resolve(undefined);
         },
       );
       if (!facts) return undefined;
@@ -88,23 +93,23 @@ export class RestorePoints {
     }
   }
 
-  async #cloneStill(volume: Volume, staging: string): Promise<PointFacts> {
+  async #cloneStill({ volume, lineage }: MakePointOptions, staging: string): Promise<PointFacts> {
     const { layout, backend } = this.#parts;
     await backend.cloneTree(layout.volumeDir(volume.volumeId), staging, volume.owner);
-    return this.#factsOf(volume, staging, false);
+    return this.#factsOf({ volume, lineage, staging, isClaimed: false });
   }
 
-  async #cloneRunning(volume: Volume, staging: string): Promise<PointFacts> {
+  async #cloneRunning({ volume, lineage }: MakePointOptions, staging: string): Promise<PointFacts> {
     const { layout, backend } = this.#parts;
     await backend.cloneRunningTree(layout.volumeDir(volume.volumeId), staging, volume.owner);
-    return this.#factsOf(volume, staging, true);
+    return this.#factsOf({ volume, lineage, staging, isClaimed: true });
   }
 
   /** The end of WAL is found after the clone was made: it may hold pages that were written until then. */
-  async #factsOf(volume: Volume, staging: string, isClaimed: boolean): Promise<PointFacts> {
+  async #factsOf({ volume, lineage, staging, isClaimed }: ClonedVolume): Promise<PointFacts> {
     const historyPath = this.#parts.layout.historyDir(volume.volumeId);
     const { control } = await readControlFile(dataPathOf(staging));
-    await archiveWal({ walPath: volume.walPath, historyPath });
+    await archiveWal({ walPath: volume.walPath, historyPath, from: neededFrom(lineage) });
     const timeline = timelineOf(control);
     const wal = await openLineageWal(historyPath, timeline);
     return {
@@ -115,7 +120,11 @@ export class RestorePoints {
     };
   }
 
-  async #cloneWithBackup(volume: Volume, staging: string, backup: BackupSession): Promise<PointFacts> {
+  async #cloneWithBackup(
+    { volume, lineage }: MakePointOptions,
+    staging: string,
+    backup: BackupSession,
+  ): Promise<PointFacts> {
     const { layout, backend } = this.#parts;
     await backup.start(`point of ${volume.volumeId}`);
     await backend.cloneRunningTree(layout.volumeDir(volume.volumeId), staging, volume.owner);
@@ -123,7 +132,8 @@ export class RestorePoints {
     const { bytes } = await readLiveControlFile(volume.dataPath);
     await writeFile(join(dataPathOf(staging), 'global/pg_control'), bytes);
     const { label, lsn } = await backup.stop();
-    await archiveWal({ walPath: volume.walPath, historyPath: layout.historyDir(volume.volumeId) });
+    const historyPath = layout.historyDir(volume.volumeId);
+    await archiveWal({ walPath: volume.walPath, historyPath, from: neededFrom(lineage) });
     await writeFile(join(dataPathOf(staging), 'backup_label'), label, { mode: 0o600 });
     return { kind: 'backup', ...parseBackupLabel(label), consistentLsn: lsn };
   }

@@ -8,7 +8,7 @@ export class StillVolumes {
 
   async claim(volumeId: string): Promise<void> {
     this.#claimed.add(volumeId);
-    await Promise.allSettled(this.#works.get(volumeId) ?? []);
+    await Promise.allSettled([...(this.#works.get(volumeId) ?? [])]);
   }
 
   release(volumeId: string): void {

@@ -380,7 +380,12 @@ describe('templates of other versions', () => {
     }).list();
     const store = await openStore(join(base, 'host-versions'), 'copy');
     for (const other of engines.filter(({ pgVersion }) => pgVersion !== 17)) {
-      const volume = await store.create({ volumeId: `br-${other.pgVersion}`, engine: other, owner: ownerOf(1), ...kept });
+      const volume = await store.create({
+        volumeId: `br-${other.pgVersion}`,
+        engine: other,
+        owner: ownerOf(1),
+        ...kept,
+      });
       expect(volume.pgVersion).toBe(other.pgVersion);
       await withPostgres(volume, refuseAttacks, other);
       await store.delete(volume.volumeId);

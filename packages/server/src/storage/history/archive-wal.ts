@@ -2,25 +2,28 @@ import { link, lstat, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncDirectory } from '../../kernel/atomic-file.ts';
 import { codeOf } from '../../kernel/errors.ts';
+import type { Lsn } from '../../wal/lsn.ts';
+import { parseHistoryFileName, parseSegmentName, segmentStart } from '../../wal/segment-name.ts';
 import { forEachParallel } from '../walk-tree.ts';
 
-/** Segments, and the histories of timelines. Not: `archive_status`, files under construction, `.backup` labels. */
-const KEPT = /^(?:[0-9A-F]{24}|[0-9A-F]{8}\.history)$/;
-
-interface ArchivePaths {
+export interface ArchiveOptions {
   readonly walPath: string;
   readonly historyPath: string;
+  /** Segments before this one are not history any more, though Postgres may still have them. */
+  readonly from: Lsn;
 }
 
 /**
- * Gives every WAL file a second name in the history. A link costs nothing, and one made to the segment that Postgres
+ * Gives every segment and every history of a timeline a second name in the history. A link costs nothing, and one made to the segment that Postgres
  * writes follows what is written. Safe beside a running Postgres: it unlinks WAL, but never writes to an old segment.
  */
-export async function archiveWal({ walPath, historyPath }: ArchivePaths): Promise<void> {
+export async function archiveWal({ walPath, historyPath, from }: ArchiveOptions): Promise<void> {
   const present = new Set(await readdir(historyPath));
   let isChanged = false;
   await forEachParallel(await readdir(walPath), async (name) => {
-    if (!KEPT.test(name)) return;
+    const segment = parseSegmentName(name);
+    const isKept = segment ? segment.start >= segmentStart(from) : parseHistoryFileName(name) !== undefined;
+    if (!isKept) return;
     const isNew = await linkFile(join(walPath, name), join(historyPath, name), present.has(name));
     isChanged ||= isNew;
   });

@@ -25,7 +25,7 @@ export async function beginLineage({ layout, lineages }: StoreParts, created: Ne
   const { volumeId, template, retentionSeconds } = created;
   const historyPath = layout.historyDir(volumeId);
   await mkdir(historyPath, { recursive: true, mode: 0o700 });
-  await archiveWal({ walPath: layout.walDir(volumeId), historyPath });
+  await archiveWal({ walPath: layout.walDir(volumeId), historyPath, from: 0n });
   const { control } = await readControlFile(dataPathOf(template.treePath));
   const { timeline, redo } = control;
   const lsn = await findEndOfWal(await openLineageWal(historyPath, timeline), redo);
@@ -62,6 +62,7 @@ export async function ensureLineage({ layout, lineages }: StoreParts, volume: Vo
     points: [],
   };
   await lineages.put(lineage);
-  await archiveWal({ walPath: volume.walPath, historyPath: layout.historyDir(volume.volumeId) });
+  const historyPath = layout.historyDir(volume.volumeId);
+  await archiveWal({ walPath: volume.walPath, historyPath, from: 0n });
   return lineage;
 }

@@ -27,7 +27,7 @@ export async function describeHistory(parts: StoreParts, volumeId: string): Prom
 /** The first moment at or after the horizon, be it in the lineage of a volume that this one came from. */
 async function findOldest(parts: StoreParts, volumeId: string, horizon: Date): Promise<Moment> {
   const horizonUs = timeUsOf(horizon);
-  for (let nextId = volumeId; ; ) {
+  for (let nextId = volumeId; ;) {
     const volume = await getVolume(parts.layout, nextId);
     const lineage = await ensureLineage(parts, volume);
     const { begin, points, originId } = lineage;

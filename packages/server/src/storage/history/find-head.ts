@@ -4,7 +4,7 @@ import { type ControlFile, readControlFile } from '../../wal/control-file.ts';
 import type { Lsn } from '../../wal/lsn.ts';
 import type { Volume } from '../volume-store.ts';
 import { archiveWal } from './archive-wal.ts';
-import type { Lineage } from './lineage.ts';
+import { type Lineage, neededFrom } from './lineage.ts';
 import { type LineageWal, openLineageWal, timelineOf } from './lineage-wal.ts';
 
 /** The end of what a volume holds. */
@@ -31,7 +31,7 @@ export async function findHead({ volume, historyPath, lineage, isClaimed }: Head
   }
   // In this order: the history then holds all that the control file speaks of.
   const { control } = await readLiveControlFile(volume.dataPath);
-  await archiveWal({ walPath: volume.walPath, historyPath });
+  await archiveWal({ walPath: volume.walPath, historyPath, from: neededFrom(lineage) });
   const wal = await openLineageWal(historyPath, timelineOf(control));
   const lsn = await findEnd(wal, control, isClaimed);
   return { lsn, wal, isClean: !isClaimed && control.state === 'shut down' };

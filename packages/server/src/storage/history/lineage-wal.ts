@@ -23,7 +23,10 @@ export async function openLineageWal(historyPath: string, timeline: number): Pro
 
 /** The same WAL as far as the timeline on which `lsn` was reached: the older one, where one was left just there. */
 export function walUpTo({ historyPath, timelines }: LineageWal, lsn: Lsn): LineageWal {
-  return walOf(historyPath, timelines.filter(({ from }, index) => index === 0 || from < lsn));
+  return walOf(
+    historyPath,
+    timelines.filter(({ from }, index) => index === 0 || from < lsn),
+  );
 }
 
 function walOf(historyPath: string, timelines: readonly TimelineStart[]): LineageWal {

@@ -62,6 +62,12 @@ export function parseLineage(text: string): Lineage {
   return lineage;
 }
 
+/** WAL before this is needed for no moment: replay of the oldest point begins here. 0 where there is no point yet. */
+export function neededFrom({ points }: Lineage): Lsn {
+  const [first = 0n, ...others] = points.map(({ redoLsn }) => redoLsn);
+  return others.reduce((oldest, redoLsn) => (redoLsn < oldest ? redoLsn : oldest), first);
+}
+
 /** The lineage with one more point. */
 export function withPoint(lineage: Lineage, point: RestorePoint): Lineage {
   const points = [...lineage.points, point].sort((a, b) => (a.consistentLsn < b.consistentLsn ? -1 : 1));

@@ -1,4 +1,4 @@
-import { PlatformError } from '../../kernel/errors.ts';
+import type { PlatformError } from '../../kernel/errors.ts';
 import type { Lsn } from '../../wal/lsn.ts';
 import { findVolume, getVolume } from '../find-volume.ts';
 import type { RestorePoints } from '../restore-points.ts';
@@ -103,7 +103,11 @@ export async function makePlan(
   return reached;
 }
 
-function isNearEnough({ backend }: StoreParts, head: Head, base: { redoLsn: Lsn } & Parameters<typeof needsReplay>[0]): boolean {
+function isNearEnough(
+  { backend }: StoreParts,
+  head: Head,
+  base: { redoLsn: Lsn } & Parameters<typeof needsReplay>[0],
+): boolean {
   if (!needsReplay(base, head.lsn)) return true;
   const { cowClone } = backend.info.capabilities;
   // A cleanly stopped volume is a moment by itself, and a clone of it needs no replay.

@@ -8,7 +8,7 @@ import { findVolume } from '../find-volume.ts';
 import type { RestorePoints } from '../restore-points.ts';
 import type { StoreParts } from '../store-parts.ts';
 import { archiveWal } from './archive-wal.ts';
-import type { Lineage } from './lineage.ts';
+import { type Lineage, neededFrom } from './lineage.ts';
 import { pointsToKeep } from './prune.ts';
 
 /** Drops what retention no longer asks for. Reads no disk for a lineage that has nothing to drop. */
@@ -45,43 +45,34 @@ export class Pruner {
   async #pruneOne(volumeId: string, now: Date): Promise<void> {
     const { lineages, layout, still } = this.#parts;
     const lineage = await lineages.find(volumeId);
-    if (!lineage) return this.#forget(volumeId);
+    if (!lineage) return;
     const kept = pointsToKeep(lineage, now);
     const dropped = lineage.points.slice(0, lineage.points.length - kept.length);
-    if (dropped.length > 0) await lineages.put({ ...lineage, points: kept });
-    const from = firstNeeded(kept);
-    if (from !== undefined) await removeSegmentsBefore(layout.historyDir(volumeId), from);
+    const pruned = { ...lineage, points: kept };
+    if (dropped.length > 0) await lineages.put(pruned);
+    await removeSegmentsBefore(layout.historyDir(volumeId), neededFrom(pruned));
     await this.#points.removeUnreferenced(dropped);
     if (still.isClaimed(volumeId)) return;
     this.#settled.add(volumeId);
     await still.whileStill(
       volumeId,
-      () => this.#trim(volumeId),
+      () => this.#trim(pruned),
       async () => this.touch(volumeId),
     );
   }
 
-  #forget(volumeId: string): void {
-    this.#settled.delete(volumeId);
-  }
-
   /** A volume that was stopped cleanly starts from its last checkpoint; WAL before that is only history. */
-  async #trim(volumeId: string): Promise<void> {
+  async #trim(lineage: Lineage): Promise<void> {
     const { layout } = this.#parts;
+    const { volumeId } = lineage;
     const volume = await findVolume(layout, volumeId);
     if (!volume || volume.needsPromotion) return;
     const { control } = await readControlFile(volume.dataPath);
     if (control.state !== 'shut down' || (await hasSlots(volume.dataPath))) return;
-    await archiveWal({ walPath: volume.walPath, historyPath: layout.historyDir(volumeId) });
+    const historyPath = layout.historyDir(volumeId);
+    await archiveWal({ walPath: volume.walPath, historyPath, from: neededFrom(lineage) });
     await removeSegmentsBefore(volume.walPath, control.redo);
   }
-}
-
-function firstNeeded(points: Lineage['points']): Lsn | undefined {
-  return points.reduce<Lsn | undefined>(
-    (first, { redoLsn }) => (first === undefined || redoLsn < first ? redoLsn : first),
-    undefined,
-  );
 }
 
 async function removeSegmentsBefore(directory: string, lsn: Lsn): Promise<void> {

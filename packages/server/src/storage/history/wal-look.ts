@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { codeOf } from '../../kernel/errors.ts';
 import type { Lsn } from '../../wal/lsn.ts';
 import { parseSegmentName } from '../../wal/segment-name.ts';
-import { archiveWal } from './archive-wal.ts';
+import { type ArchiveOptions, archiveWal } from './archive-wal.ts';
 
 /** A directory that was changed this lately may change again within the same tick of its clock. */
 const SETTLED_MS = 1000;
@@ -15,17 +15,16 @@ export interface WalLook {
   readonly newest: readonly { readonly path: string; readonly start: Lsn }[];
 }
 
-interface LookOptions {
-  readonly walPath: string;
-  readonly historyPath: string;
+interface LookOptions extends ArchiveOptions {
   readonly last: WalLook | undefined;
 }
 
 /** Archives what is new since the last look: one `stat` where nothing is. */
-export async function lookAtWal({ walPath, historyPath, last }: LookOptions): Promise<WalLook> {
+export async function lookAtWal({ last, ...archive }: LookOptions): Promise<WalLook> {
+  const { walPath } = archive;
   const { mtimeMs } = await stat(walPath);
   if (last && last.mtimeMs === mtimeMs) return last;
-  await archiveWal({ walPath, historyPath });
+  await archiveWal(archive);
   const segments = (await readdir(walPath)).flatMap((name) => {
     const segment = parseSegmentName(name);
     return segment ? [{ path: join(walPath, name), start: segment.start }] : [];

@@ -9,11 +9,11 @@ import type { BackupSession, Volume } from '../volume-store.ts';
 
 /** A real Postgres on a volume, as a compute would run it, for tests of storage. */
 export interface RunningPostgres {
-  connect(): Promise<Client>;
+  readonly connect: () => Promise<Client>;
   /** A session of the low-level backup API. */
-  openBackup(): Promise<BackupSession>;
-  stop(): Promise<void>;
-  kill(): Promise<void>;
+  readonly openBackup: () => Promise<BackupSession>;
+  readonly stop: () => Promise<void>;
+  readonly kill: () => Promise<void>;
 }
 
 interface StartOptions {
