@@ -4,7 +4,7 @@ import { unreachable } from '../kernel/assert.ts';
 import { PlatformError } from '../kernel/errors.ts';
 import { makeVerifier, parseVerifier } from '../kernel/scram-verifier.ts';
 import type { Secret } from '../kernel/secret.ts';
-import { parseAuthentication, parseErrorResponse } from '../pgwire/backend-messages.ts';
+import { parseAuthentication, parseErrorResponse, type ErrorFields } from '../pgwire/backend-messages.ts';
 import { FrameReader, type Frame } from '../pgwire/frame-reader.ts';
 import { saslInitialResponse, saslResponse } from '../pgwire/frontend-messages.ts';
 import { ProtocolError } from '../pgwire/protocol-error.ts';
@@ -25,6 +25,8 @@ export interface DumpSource {
 /** No single message of a schema is larger; Postgres itself ends at 1 GB. */
 const MESSAGE_MAX_BYTES = 64 * 1024 ** 2;
 const ITERATIONS_MAX = 100_000;
+const NO_SUCH_DATABASE = '3D000';
+const NO_CONNECTIONS = '55000';
 
 /** A session with its bytes: logged in, and from there on whatever the caller sends. */
 export class RawSession {
@@ -42,7 +44,10 @@ export class RawSession {
     this.socket.on('close', () => this.#fail(new Error('the server closed the connection')));
   }
 
-  /** Logs in with SCRAM. @throws PlatformError INTERNAL if Postgres refuses */
+  /**
+   * Logs in with SCRAM.
+   * @throws PlatformError NOT_FOUND (no such database), CONFLICT (it takes no connections), INTERNAL (anything else)
+   */
   static async open(source: DumpSource): Promise<RawSession> {
     const session = new RawSession(source.socketPath);
     try {
@@ -50,6 +55,7 @@ export class RawSession {
       return session;
     } catch (error) {
       session.close();
+      if (error instanceof PlatformError) throw error;
       throw new PlatformError('INTERNAL', 'Cannot read the schema: the login to its Postgres failed', { cause: error });
     }
   }
@@ -94,7 +100,7 @@ export class RawSession {
     const greeting: Buffer[] = [];
     for (;;) {
       const { type, body, raw } = await this.next();
-      if (type === 'E') throw new Error(parseErrorResponse(body).message);
+      if (type === 'E') throw toError(parseErrorResponse(body), database);
       if (type === 'R') client = await this.#authenticate(body, { nonce, password, client });
       else if (type !== 'N') greeting.push(raw);
       if (type === 'Z') break;
@@ -129,6 +135,16 @@ export class RawSession {
         return unreachable(request);
     }
   }
+}
+
+function toError({ sqlstate, message }: ErrorFields, database: string): Error {
+  if (sqlstate === NO_SUCH_DATABASE) {
+    return new PlatformError('NOT_FOUND', `Cannot find database "${database}" on the branch at that moment`);
+  }
+  if (sqlstate === NO_CONNECTIONS) {
+    return new PlatformError('CONFLICT', `Cannot read the schema: database "${database}" takes no connections`);
+  }
+  return new Error(message);
 }
 
 /** The keys of a password under the salt and the iterations of server-first-message. */
