@@ -187,10 +187,14 @@ async function endsWithin(ended: Promise<unknown>, ms: number): Promise<boolean>
   return isEnded;
 }
 
-/** Line 8 of postmaster.pid: `starting`, `stopping`, `ready` or `standby`; undefined if the file is another process's. */
+/**
+ * Line 8 of postmaster.pid: `starting`, `stopping`, `ready` or `standby`. Undefined if the file is another process's, and
+ * while it has fewer lines: what is asked of the postmaster then is lost.
+ */
 export function readStatus(dataPath: string, pid: number): string | undefined {
   const lines = readLock(dataPath)?.split('\n');
-  return Number(lines?.[0]) === pid ? lines?.[7]?.trim() : undefined;
+  const status = lines?.[7]?.trim() ?? '';
+  return Number(lines?.[0]) === pid && status !== '' ? status : undefined;
 }
 
 function readLock(dataPath: string): string | undefined {
