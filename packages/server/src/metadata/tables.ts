@@ -170,6 +170,7 @@ export interface BranchesTable {
   restored_from: string | null;
   restored_as: string | null;
   restore_status: 'restored' | 'finalized' | 'detaching' | null;
+  backup_of: string | null;
   deleted_at: Timestamp | null;
   purge_at: Timestamp | null;
 }

@@ -14,6 +14,8 @@ alter table branches
   add column restored_from text,
   add column restored_as text,
   add column restore_status text check (restore_status in ('restored', 'finalized', 'detaching')),
+  -- Of a branch that keeps what another was before a restore: that other one.
+  add column backup_of text,
   -- Set: as if deleted for all but recovery; removed for good at purge_at.
   add column deleted_at timestamptz(3),
   add column purge_at timestamptz(3),

@@ -13,6 +13,7 @@ import { RECOVERY_SECONDS } from './branch-limits.ts';
 import { listChildren, type BranchRow } from './branch-rows.ts';
 import { changeBranch } from './change-branch.ts';
 import { discardBranch } from './discard-branch.ts';
+import { handOnRestored, isBackup } from './restore-backup.ts';
 import { withUsage } from './with-usage.ts';
 
 type DeleteOptions = Parameters<Branches['delete']>[3];
@@ -49,7 +50,8 @@ async function checkDeletable({ tx }: Command, branch: BranchRow, { isHard }: De
     new PlatformError('CONFLICT', `Cannot delete branch ${printable(branch.name)}: ${why}`);
   if (branch.isDefault) throw refuse('it is the default branch. Make another the default first');
   if (branch.isProtected) throw refuse('it is protected. Set branch.protected to false first');
-  if (isFirstRoot(branch)) throw refuse('it is the root branch of the project');
+  if (isFirstRoot(branch) && !(await isBackup(tx, branch.id))) throw refuse('it is the root branch of the project');
+  await handOnRestored(tx, branch.id);
   const children = await listChildren(tx, branch.id);
   if (children.some((child) => !child.isDeleted)) throw refuse('other branches were made from it. Delete them first');
   if (isHard && children.length > 0) {

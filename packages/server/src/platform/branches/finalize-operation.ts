@@ -89,7 +89,7 @@ async function exchange(deps: PlatformDeps, input: FinalizeInput): Promise<void>
     const common = { state: 'ready', pending_state: null, state_changed_at: now, updated_at: now } as const;
     await tx
       .updateTable('branches')
-      .set({ ...common, name: targetName, is_default: false })
+      .set({ ...common, name: targetName, is_default: false, backup_of: branchId })
       .where('id', '=', targetId)
       .execute();
     await tx

@@ -94,6 +94,38 @@ test('a branch gets the data of a moment under its endpoint, and the state befor
   await expectNoLeftovers(t);
 });
 
+test('backups can be deleted, and what was restored from them stays', async () => {
+  await using t = await testPlatform();
+  const main = await readyProject(t);
+  const { projectId, branchId } = main;
+  const backups: string[] = [];
+  for (const name of ['first', 'second']) {
+    const input = { sourceBranchId: branchId, at: { timestamp: new Date() }, preserveUnderName: name };
+    const { branch } = await restore(t, main, input);
+    backups.push(branch.parentId ?? '');
+  }
+  const [first = '', second = ''] = backups;
+  expect((await t.platform.branches.get(t.principal, projectId, second)).parentId).toBe(first);
+  const { branch: child, operations } = await t.platform.branches.create(t.principal, projectId, { parentId: first });
+  await ended(t, operations);
+  const remove = async (id: string): Promise<void> => {
+    const deleted = await t.platform.branches.delete(t.principal, projectId, id, { isHard: true });
+    await ended(t, deleted?.operations ?? []);
+  };
+  await expect(remove(first)).rejects.toMatchObject({ code: 'CONFLICT' });
+  expect((await t.platform.branches.get(t.principal, projectId, second)).parentId).toBe(first);
+  await remove(child.id);
+  await remove(first);
+  expect((await t.platform.branches.get(t.principal, projectId, second)).parentId).toBeNull();
+  await remove(second);
+  expect(await t.platform.branches.get(t.principal, projectId, branchId)).toMatchObject({
+    parentId: null,
+    parentLsn: null,
+    state: 'ready',
+  });
+  await expectNoLeftovers(t);
+});
+
 test('a restore to a past password keeps the present one, in the compute too', async () => {
   await using t = await testPlatform();
   const main = await readyProject(t);

@@ -34,6 +34,7 @@ export async function fillBackup(tx: Transaction<Tables>, backupId: string, befo
     .updateTable('branches')
     .set({
       volume_id: before.volume_id,
+      backup_of: before.id,
       state: 'ready',
       pending_state: null,
       parent_id: before.parent_id,

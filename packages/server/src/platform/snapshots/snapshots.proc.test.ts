@@ -164,6 +164,9 @@ test('a restore in place moves the endpoints at once, and can be repeated', asyn
   }
   const { items } = await branches.list(t.principal, projectId, { limit: 10, sortBy: 'created_at', sortOrder: 'asc' });
   expect(items.map(({ name }) => name)).toEqual(['main (old)', 'main (old) 2', 'main']);
+  const deleted = await branches.delete(t.principal, projectId, branchId, { isHard: true });
+  await ended(t, deleted?.operations ?? []);
+  await expectNoLeftovers(t);
 });
 
 test('what cannot be done with snapshots is refused with the reason', async () => {
