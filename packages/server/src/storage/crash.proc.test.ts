@@ -1,23 +1,27 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { randomInt } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { chmod, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createEngineStore } from '../engines/engine-store.ts';
 import { createLog } from '../kernel/log.ts';
 import { Secret } from '../kernel/secret.ts';
+import { parseLineage } from './history/lineage.ts';
 import { createVolumeStore } from './local-volume-store.ts';
 import { closeStorage } from './pool.ts';
+import { startPostgres } from './testing/running-postgres.ts';
 
 const isRoot = process.getuid?.() === 0;
 const nodeModules = fileURLToPath(new URL('../../../../node_modules', import.meta.url));
 const builder = isRoot ? { uid: 71_000, gid: 71_000 } : null;
 const log = createLog('test', 'error');
 const ROUNDS = 8;
+const settings = isRoot && existsSync('/usr/sbin/mkfs.btrfs') ? (['btrfs', 'copy'] as const) : (['copy'] as const);
 
 let base = '';
 beforeAll(async () => {
@@ -31,8 +35,8 @@ afterAll(async () => {
 
 const url = (path: string): string => new URL(path, import.meta.url).href;
 
-/** A process that makes and deletes volumes, four at a time, until it is killed. */
-const churn = (hostDir: string, setting: string): string => `
+/** Opens the engine and the store. */
+const preamble = (hostDir: string, setting: string): string => `
   import { createEngineStore } from '${url('../engines/engine-store.ts')}';
   import { createVolumeStore } from '${url('./local-volume-store.ts')}';
   import { createLog } from '${url('../kernel/log.ts')}';
@@ -48,6 +52,11 @@ const churn = (hostDir: string, setting: string): string => `
   });
   await store.recover();
   console.log('ready');
+`;
+
+/** A process that makes and deletes volumes, four at a time, until it is killed. */
+const churn = (hostDir: string, setting: string): string => `
+  ${preamble(hostDir, setting)}
   await Promise.all([0, 1, 2, 3].map(async (lane) => {
     for (let n = 0; ; n += 1) {
       const volumeId = 'br-' + lane + '-' + (n % 5);
@@ -59,22 +68,17 @@ const churn = (hostDir: string, setting: string): string => `
 `;
 
 describe('kill -9 in the midst of making and deleting volumes', () => {
-  const settings = isRoot && existsSync('/usr/sbin/mkfs.btrfs') ? (['btrfs', 'copy'] as const) : (['copy'] as const);
   it.each(settings)('leaves each volume whole or gone, and nothing else (%s)', async (setting) => {
     const hostDir = join(base, `host-${setting}`);
     const root = setting === 'btrfs' ? join(hostDir, 'pool') : hostDir;
     let seen = 0;
     for (let round = 0; round < ROUNDS; round += 1) {
-      const script = churn(hostDir, setting);
-      const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', script], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      });
-      const exited = once(child, 'exit');
       // The first dies while it makes the template, the others after some volumes.
-      await linesOf(child.stdout, round === 0 ? 1 : randomInt(2, 16));
-      await delay(randomInt(0, round === 0 ? 500 : 60));
-      child.kill('SIGKILL');
-      await exited;
+      await killAfter(
+        churn(hostDir, setting),
+        round === 0 ? 1 : randomInt(2, 16),
+        randomInt(0, round === 0 ? 500 : 60),
+      );
 
       const store = await createVolumeStore({
         hostDir,
@@ -109,6 +113,100 @@ describe('kill -9 in the midst of making and deleting volumes', () => {
     if (setting === 'btrfs') expect(loopDevicesOf(hostDir)).toBe(1);
   });
 });
+
+/** A process that runs, branches, prunes and deletes volumes in four lanes, until it is killed. */
+const branchChurn = (hostDir: string, setting: string): string => `
+  ${preamble(hostDir, setting)}
+  import { execFile } from 'node:child_process';
+  async function write(volumeId) {
+    const volume = await store.claim(volumeId);
+    const words = ['--single', '-D', volume.dataPath, '-c', 'wal_recycle=off', '-c', 'wal_init_zero=off', 'postgres'];
+    const ended = Promise.withResolvers();
+    const options = { ...volume.owner, cwd: '/', env: engine.env };
+    execFile(engine.postgresPath, words, options, ended.resolve).stdin.end('CREATE TABLE t_' + Date.now() + ' ()');
+    await ended.promise;
+    store.released(volumeId);
+    await store.archive(volumeId);
+  }
+  await Promise.all([0, 1, 2, 3].map(async (lane) => {
+    const owner = runAs && { uid: runAs.uid + 1 + lane, gid: runAs.gid + 1 + lane };
+    const common = { owner, historyRetentionSeconds: 0 };
+    const parent = 'br-' + lane;
+    for (let n = 0; ; n += 1) {
+      await store.create({ volumeId: parent, engine, ...common });
+      if (!(await store.find(parent)).needsPromotion) await write(parent);
+      await store.makeRestorePoint(parent, undefined);
+      const child = parent + '-' + (n % 3);
+      await store.delete(child);
+      await store.branch({ volumeId: child, sourceId: parent, at: { kind: 'head' }, backup: undefined, ...common });
+      console.log(child);
+      await store.prune();
+      if (n % 4 === 3) await store.delete(parent);
+    }
+  }));
+`;
+
+describe('kill -9 in the midst of branching and pruning', () => {
+  it.each(settings)('leaves volumes that open, and nothing else (%s)', async (setting) => {
+    const hostDir = join(base, `branches-${setting}`);
+    const root = setting === 'btrfs' ? join(hostDir, 'pool') : hostDir;
+    const options = { hostDir, setting, isRoot, engineRunAs: builder, log };
+    for (let round = 0; round < ROUNDS; round += 1) {
+      await killAfter(branchChurn(hostDir, setting), randomInt(1, 10), randomInt(0, 300));
+      await noneUses(hostDir);
+      const store = await createVolumeStore({ ...options, adminVerifier: new Secret('unused') });
+      await store.recover();
+      await store.prune();
+      const volumes = await store.list();
+      const ids = volumes.map(({ volumeId }) => volumeId);
+      for (const directory of ['wal', 'history']) expect((await readdir(join(hostDir, directory))).sort()).toEqual(ids);
+      for (const name of ['staging', 'trash']) expect(await readdir(join(root, name))).toEqual([]);
+      const referenced = new Set<string>();
+      for (const volumeId of ids) {
+        const { points } = parseLineage(await readFile(join(hostDir, 'history', volumeId, 'lineage.json'), 'utf8'));
+        for (const { place, pointId } of points) if (place === 'points') referenced.add(pointId);
+      }
+      expect((await readdir(join(root, 'points'))).sort()).toEqual([...referenced].sort());
+      // Two of them, for their time's sake: each opens.
+      for (const { volumeId } of [volumes[0], volumes.at(-1)].filter((volume) => volume !== undefined)) {
+        const volume = await store.claim(volumeId);
+        if (!volume) throw new Error('no volume');
+        const engines = { enginesDir: join(base, 'engines'), packagesDirs: [nodeModules], runAs: builder, log };
+        const engine = await createEngineStore(engines).get(17);
+        const running = await startPostgres({ engine, volume, socketBase: base, password: 'unused' });
+        await running.stop();
+        store.released(volumeId);
+      }
+    }
+  });
+});
+
+/** What the killed process had started ends by itself: its input is closed. */
+async function noneUses(directory: string): Promise<void> {
+  const untilMs = performance.now() + 30_000;
+  const uses = (pid: string): boolean => {
+    try {
+      return readlinkSync(`/proc/${pid}/cwd`).startsWith(directory);
+    } catch {
+      return false;
+    }
+  };
+  while (readdirSync('/proc').some((name) => /^\d+$/.test(name) && uses(name))) {
+    if (performance.now() > untilMs) throw new Error('a process still uses the volumes');
+    await delay(10);
+  }
+}
+
+async function killAfter(script: string, lines: number, ms: number): Promise<void> {
+  const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const exited = once(child, 'exit');
+  await linesOf(child.stdout, lines);
+  await delay(ms);
+  child.kill('SIGKILL');
+  await exited;
+}
 
 /** Resolves after so many lines of output. */
 async function linesOf(output: Readable, count: number): Promise<void> {

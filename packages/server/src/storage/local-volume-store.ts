@@ -13,10 +13,11 @@ import { branchVolume } from './branch-volume.ts';
 import { allocatedBytes, apparentBytes, assertRoom, noSpace } from './disk-space.ts';
 import { assertVolumeId, findVolume, getVolume } from './find-volume.ts';
 import { beginLineage, ensureLineage } from './history/begin-lineage.ts';
+import { needsReplay } from './history/choose-base.ts';
 import { describeHistory } from './history/describe-history.ts';
 import { neededFrom } from './history/lineage.ts';
 import { LineageStore } from './history/lineage-store.ts';
-import { findPlan, inLineageOf } from './history/plan-moment.ts';
+import { findHeadOf, findPlan, inLineageOf } from './history/plan-moment.ts';
 import { Pruner } from './history/prune-history.ts';
 import { aboutEndOfWal, lookAtWal, type WalLook } from './history/wal-look.ts';
 import { Layout } from './layout.ts';
@@ -175,8 +176,10 @@ class LocalVolumeStore implements VolumeStore {
     await lineageTurns.take(volumeId, async () => {
       const volume = await getVolume(layout, volumeId);
       if (volume.needsPromotion) return;
-      await this.#assertRoom();
       const lineage = await ensureLineage(this.#parts, volume);
+      const { isClean, lsn } = await findHeadOf(this.#parts, { volume, lineage });
+      if (isClean && lineage.points.some((point) => !needsReplay(point, lsn))) return;
+      await this.#assertRoom();
       await this.#points.make({ volume, lineage, backup });
     });
   }

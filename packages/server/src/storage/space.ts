@@ -56,7 +56,7 @@ export async function growStorage(hostDir: string, bytesMax: number | null, log:
     );
   }
   // Before it is opened, which grows it as far as it may.
-  await writePoolLimit(hostDir, bytesMax);
+  if (bytesMax !== (await readPoolLimit(hostDir))) await writePoolLimit(hostDir, bytesMax);
   await openPool(hostDir, log);
   return await readStorageSpace(hostDir);
 }

@@ -8,7 +8,8 @@ export class StillVolumes {
 
   async claim(volumeId: string): Promise<void> {
     this.#claimed.add(volumeId);
-    await Promise.allSettled([...(this.#works.get(volumeId) ?? [])]);
+    const works = this.#works.get(volumeId);
+    if (works) await Promise.allSettled(works);
   }
 
   release(volumeId: string): void {
