@@ -9,6 +9,7 @@ import type {
   ComputeRun,
   ComputeState,
   CreateVolume,
+  DumpSchema,
   EndpointReport,
   EndpointSpec,
   Host,
@@ -101,6 +102,12 @@ export class FakeHost implements Host {
     this.volumes.branch(request, true);
   }
 
+  async dumpSchema({ volumeId, at, database }: DumpSchema): Promise<string> {
+    await this.#arrive('dumpSchema', volumeId);
+    const { lsn } = this.volumes.findMoment(volumeId, at);
+    return `CREATE TABLE public.of_${database} (\n    at_${lsn.replace('/', '_')} integer\n);\n`;
+  }
+
   async volumeHistory(volumeId: VolumeId): Promise<VolumeHistory> {
     await this.#arrive('volumeHistory', volumeId);
     return this.volumes.history(volumeId);
@@ -145,7 +152,10 @@ export class FakeHost implements Host {
     if (present && present.spec.generation > spec.generation) return;
     const endpoint = present ?? newFakeEndpoint(spec, volume);
     this.endpoints.set(spec.endpointId, endpoint);
-    if (endpoint.spec.volumeId !== spec.volumeId && endpoint.state === 'active') this.#stop(endpoint);
+    if (endpoint.spec.volumeId !== spec.volumeId) {
+      if (endpoint.state === 'active') this.#stop(endpoint);
+      endpoint.isSeen = false;
+    }
     Object.assign(endpoint, { spec, roles: volume.roles, databases: volume.databases });
     if (spec.disabled && endpoint.state === 'active') this.#stop(endpoint);
     this.report(spec.endpointId);
