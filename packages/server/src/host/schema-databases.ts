@@ -14,7 +14,8 @@ export interface OwnedExtension {
   readonly owner: string;
 }
 
-const FIRST_OID = 16_384;
+/** The owner of what is not a tenant's. */
+const BOOTSTRAP_OID = 10;
 /** Of a database whose DROP was cut short. */
 const INVALID_CONNLIMIT = -2;
 
@@ -22,7 +23,7 @@ const INVALID_CONNLIMIT = -2;
 export async function openDatabases(connection: ComputeConnection): Promise<readonly SourceDatabase[]> {
   const { rows } = await connection.query<{ name: string; allowed: string }>(
     `SELECT datname AS name, datallowconn AS allowed FROM pg_database
-      WHERE oid >= ${FIRST_OID} AND datconnlimit <> ${INVALID_CONNLIMIT} ORDER BY oid`,
+      WHERE datname NOT IN ('postgres', 'template0', 'template1') AND datconnlimit <> ${INVALID_CONNLIMIT} ORDER BY oid`,
   );
   for (const { name, allowed } of rows) {
     if (allowed === 'f') await connection.query(`ALTER DATABASE ${quoteIdentifier(name)} ALLOW_CONNECTIONS true`);
@@ -33,7 +34,7 @@ export async function openDatabases(connection: ComputeConnection): Promise<read
 export async function readOwnedExtensions(connection: ComputeConnection): Promise<readonly OwnedExtension[]> {
   const { rows } = await connection.query<OwnedExtension>(
     `SELECT extname AS name, rolname AS owner FROM pg_extension JOIN pg_authid r ON r.oid = extowner
-      WHERE extowner >= ${FIRST_OID}`,
+      WHERE extowner <> ${BOOTSTRAP_OID}`,
   );
   return rows;
 }
@@ -106,7 +107,7 @@ class FunctionGuard {
     this.#isDue = false;
     const { rows } = await this.#connection.query<{ oid: string }>(
       `UPDATE pg_catalog.pg_proc SET prosecdef = true
-        WHERE NOT prosecdef AND prokind <> 'a' AND proowner >= ${FIRST_OID} RETURNING oid`,
+        WHERE NOT prosecdef AND prokind <> 'a' AND proowner <> ${BOOTSTRAP_OID} RETURNING oid`,
     );
     this.#guarded.push(...rows.map(({ oid }) => oid));
   }

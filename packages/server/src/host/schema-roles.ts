@@ -38,8 +38,8 @@ interface Membership {
   readonly set: Flag | null;
 }
 
-/** Roles below this oid are those of every cluster. */
-const FIRST_OID = 16_384;
+/** Of every cluster: the bootstrap superuser, and names that nobody may give. Not by oid: the template's roles have low ones. */
+const isSystem = (row: string): string => `(${row}.oid = 10 OR starts_with(${row}.rolname, 'pg_'))`;
 /** Of the template, in the default privileges of its databases: it is changed, and never dropped. */
 const KEPT_ROLE = 'neon_superuser';
 
@@ -50,18 +50,18 @@ export async function readRoles(connection: ComputeConnection, pgVersion: number
       `SELECT rolname AS name, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls,
               rolconnlimit AS connlimit, rolpassword AS verifier, rolvaliduntil AS validuntil,
               shobj_description(oid, 'pg_authid') AS comment
-         FROM pg_authid WHERE oid >= ${FIRST_OID} ORDER BY oid`,
+         FROM pg_authid r WHERE NOT ${isSystem('r')} ORDER BY oid`,
     ),
     await connection.query<Membership>(
       `SELECT r.rolname AS role, m.rolname AS member, g.rolname AS grantor, grantor = 10 AS "isByBootstrap",
               admin_option AS admin, ${options}
          FROM pg_auth_members a JOIN pg_authid r ON r.oid = roleid JOIN pg_authid m ON m.oid = member
          LEFT JOIN pg_authid g ON g.oid = grantor
-        WHERE member >= ${FIRST_OID} ORDER BY 1, 2, 3`,
+        WHERE NOT ${isSystem('m')} ORDER BY 1, 2, 3`,
     ),
     await connection.query<{ role: string | null; config: string }>(
       `SELECT rolname AS role, setconfig AS config FROM pg_db_role_setting LEFT JOIN pg_authid r ON r.oid = setrole
-        WHERE setdatabase = 0 AND (setrole = 0 OR setrole >= ${FIRST_OID}) ORDER BY 1`,
+        WHERE setdatabase = 0 AND (setrole = 0 OR NOT ${isSystem('r')}) ORDER BY 1`,
     ),
   ];
   return { roles: roles.rows, memberships: memberships.rows, settings: settings.rows };
@@ -70,11 +70,11 @@ export async function readRoles(connection: ComputeConnection, pgVersion: number
 /** Drops what the template has beside the system: its database, its owner. */
 export async function clearCluster(connection: ComputeConnection): Promise<void> {
   const databases = await connection.query<{ name: string }>(
-    `SELECT datname AS name FROM pg_database WHERE oid >= ${FIRST_OID}`,
+    `SELECT datname AS name FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1')`,
   );
   for (const { name } of databases.rows) await connection.query(`DROP DATABASE ${quoteIdentifier(name)}`);
   const roles = await connection.query<{ name: string }>(
-    `SELECT rolname AS name FROM pg_authid WHERE oid >= ${FIRST_OID} AND rolname <> '${KEPT_ROLE}'`,
+    `SELECT rolname AS name FROM pg_authid r WHERE NOT ${isSystem('r')} AND rolname <> '${KEPT_ROLE}'`,
   );
   for (const { name } of roles.rows) await connection.query(`DROP ROLE ${quoteIdentifier(name)}`);
 }
