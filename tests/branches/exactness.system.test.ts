@@ -13,7 +13,7 @@ import { createSchema, Workload } from './workload.ts';
 
 /** Scenarios drawn; each makes one to four branches or restores. 200 for the full proof. */
 const ROUNDS = Number(process.env['TENANTRY_BRANCH_ROUNDS'] ?? 9);
-const FAILURES_MAX = 10;
+const FAILURES_MAX = ROUNDS < 20 ? 2 : 10;
 
 let platform: RunningPlatform;
 let nothing: ReadonlySet<string>;

@@ -139,11 +139,12 @@ export class Workload {
     for (let made = 0; !this.#stopping && made < this.#perClient;) {
       let client: Client | undefined;
       try {
-        client = await connect(this.uri);
-        const session = await this.#open(client, slot);
+        const opened = await this.#unpaused(async () => {
+          client = await connect(this.uri);
+          return { client, session: await this.#open(client, slot) };
+        });
         for (; !this.#stopping && made < this.#perClient; made++) {
-          while (this.#isPaused && !this.#stopping) await delay(5);
-          await this.#transaction(client, session);
+          await this.#unpaused(async () => await transaction(opened.client, opened.session));
           await delay(Math.random() * 2 * this.#pauseMs);
         }
       } catch (error) {
@@ -154,18 +155,19 @@ export class Workload {
     }
   }
 
-  async #open(client: Client, slot: number): Promise<Session> {
-    const { rows } = await client.query<{ volume: string }>(`SELECT ${VOLUME} AS volume`);
-    return this.#ledger.open(slot, volumeOf(must(rows[0]).volume));
-  }
-
-  async #transaction(client: Client, session: Session): Promise<void> {
+  async #unpaused<T>(work: () => Promise<T>): Promise<T> {
+    while (this.#isPaused && !this.#stopping) await delay(5);
     this.#busy++;
     try {
-      await transaction(client, session);
+      return await work();
     } finally {
       this.#busy--;
     }
+  }
+
+  async #open(client: Client, slot: number): Promise<Session> {
+    const { rows } = await client.query<{ volume: string }>(`SELECT ${VOLUME} AS volume`);
+    return this.#ledger.open(slot, volumeOf(must(rows[0]).volume));
   }
 }
 
