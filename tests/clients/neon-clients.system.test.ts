@@ -77,6 +77,46 @@ describe.skipIf(NO_PSQL)('@neondatabase/api-client', () => {
     await expect(neon.getProject(projectId)).rejects.toMatchObject({ response: { status: 404 } });
   });
 
+  it('does the round of a branch', async () => {
+    const neon = createApiClient({ apiKey: platform.ready.admin_key, baseURL: platform.ready.api_url });
+    const created = (await neon.createProject({ project: { name: 'with-branches' } })).data;
+    const projectId = created.project.id;
+    const parent = must(created.connection_uris?.[0]).connection_uri;
+    await psql(parent, "CREATE TABLE t AS SELECT 'before' AS word");
+    const before = new Date();
+    await psql(parent, "UPDATE t SET word = 'now'");
+    const lsn = await psql(parent, 'SELECT pg_current_wal_insert_lsn()');
+    await psql(parent, "INSERT INTO t VALUES ('later')");
+
+    const endpoints = [{ type: EndpointType.ReadWrite }];
+    const made = (await neon.createProjectBranch(projectId, { branch: { name: 'head' }, endpoints })).data;
+    expect(made.branch).toMatchObject({ name: 'head', parent_id: created.branch.id, default: false });
+    const uri = must(made.connection_uris?.[0]).connection_uri;
+    expect(await psql(uri, 'SELECT word FROM t ORDER BY word')).toBe('later\nnow');
+    await psql(uri, 'TRUNCATE t');
+    expect(await psql(parent, 'SELECT count(*) FROM t')).toBe('2');
+
+    const at = async (moment: object): Promise<string> => {
+      const { data } = await neon.createProjectBranch(projectId, { branch: moment, endpoints });
+      return psql(must(data.connection_uris?.[0]).connection_uri, 'SELECT word FROM t');
+    };
+    expect(await at({ parent_timestamp: before.toISOString() })).toBe('before');
+    expect(await at({ parent_lsn: lsn })).toBe('now');
+    const tooEarly = neon.createProjectBranch(projectId, { branch: { parent_timestamp: '2020-01-01T00:00:00Z' } });
+    await expect(tooEarly).rejects.toMatchObject({ response: { status: 400 } });
+
+    const branchId = made.branch.id;
+    const endpoint = { branch_id: branchId, type: EndpointType.ReadOnly };
+    const replica = (await neon.createProjectEndpoint(projectId, { endpoint })).data.endpoint;
+    expect((await neon.listProjectBranchEndpoints(projectId, branchId)).data.endpoints).toHaveLength(2);
+    await neon.deleteProjectEndpoint(projectId, replica.id);
+    await neon.updateProjectBranch(projectId, branchId, { branch: { name: 'renamed' } });
+    expect((await neon.getProjectBranch(projectId, branchId)).data.branch.name).toBe('renamed');
+    await neon.deleteProjectBranch({ projectId, branchId });
+    await expect(neon.getProjectBranch(projectId, branchId)).rejects.toMatchObject({ response: { status: 404 } });
+    await neon.deleteProject(projectId);
+  });
+
   it('makes, lists and revokes keys, and knows its user', async () => {
     const neon = createApiClient({ apiKey: platform.ready.admin_key, baseURL: platform.ready.api_url });
     const made = (await neon.createApiKey({ key_name: 'for a test' })).data;
@@ -132,6 +172,38 @@ describe.skipIf(NO_PSQL)('the neon command', () => {
     expect(((await neon('operations', 'list', ...inProject)) as unknown[]).length).toBeGreaterThan(3);
     await neon('projects', 'delete', id);
     expect((await cli('projects', 'get', id)).code).not.toBe(0);
+  });
+
+  it('does the round of a branch', async () => {
+    type Created = { branch: { id: string; name: string }; connection_uris?: { connection_uri: string }[] };
+    type Project = { project: { id: string }; connection_uris: { connection_uri: string }[] };
+    const project = (await neon('projects', 'create', '--name', 'cli-branches')) as Project;
+    const parent = must(project.connection_uris[0]).connection_uri;
+    const inProject = ['--project-id', project.project.id];
+    const create = async (...args: string[]): Promise<Created> =>
+      (await neon('branches', 'create', ...inProject, ...args)) as Created;
+    const words = (branch: Created): Promise<string> =>
+      psql(must(branch.connection_uris?.[0]).connection_uri, 'SELECT word FROM t');
+    await psql(parent, "CREATE TABLE t AS SELECT 'before' AS word");
+    const before = new Date().toISOString();
+    const lsn = await psql(parent, 'SELECT pg_current_wal_insert_lsn()');
+    await psql(parent, "UPDATE t SET word = 'now'");
+
+    const head = await create('--name', 'head');
+    expect(await words(head)).toBe('now');
+    expect(await words(await create('--name', 'by-time', '--parent', before))).toBe('before');
+    expect(await words(await create('--name', 'by-lsn', '--parent', lsn))).toBe('before');
+    const bare = await create('--name', 'bare', '--no-compute', '--parent', 'head');
+    expect(bare.connection_uris ?? []).toEqual([]);
+
+    expect(await neon('branches', 'get', 'head', ...inProject)).toMatchObject({ id: head.branch.id, name: 'head' });
+    await neon('branches', 'rename', 'by-time', 'renamed', ...inProject);
+    await neon('branches', 'set-default', 'renamed', ...inProject);
+    await neon('branches', 'delete', 'bare', ...inProject);
+    const listed = (await neon('branches', 'list', ...inProject)) as { name: string; default: boolean }[];
+    expect(listed.map(({ name }) => name).sort()).toEqual(['by-lsn', 'head', 'main', 'renamed']);
+    expect(listed.find((branch) => branch.default)?.name).toBe('renamed');
+    await neon('projects', 'delete', project.project.id);
   });
 
   it('shows the user', async () => {
