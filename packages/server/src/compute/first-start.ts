@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Volume } from '../storage/volume-store.ts';
 import { readControlFile } from '../wal/control-file.ts';
 
-/** What the start of a clone has to do that an ordinary start has not. */
+/** What the first start of a volume has to do that an ordinary start has not. */
 export interface FirstStart {
   /** WAL is to be replayed, then Postgres is to be promoted. */
   readonly promotes: boolean;
@@ -11,22 +11,21 @@ export interface FirstStart {
   readonly hasSubscriptions: boolean;
 }
 
-/**
- * Ours, in the data directory: there from before a clone is started until what follows its promotion is done. A clone
- * of such a volume has it too, rightly.
- */
+/** Ours, in the data directory: there from before the first start until all is done that belongs to it. */
 const MARK = 'tenantry.first-start';
 const STANDBY_SIGNAL = 'standby.signal';
+/** Postgres writes it at every start and leaves it; a clone has none. */
+const STARTED = 'postmaster.opts';
 
 /**
- * Undefined for an ordinary start, at the price of one look for a file. Repeatable: after a crash it finds out how far
+ * Undefined for an ordinary start, at the price of two looks for a file. Repeatable: after a crash it finds out how far
  * the last one got. Postgres removes `standby.signal` shortly before it has finished; a crash between the two would be
  * followed by a crash recovery on the old timeline, with leftovers of the new one beside it, so the signal is put back.
  */
 export async function prepareFirstStart(volume: Volume): Promise<FirstStart | undefined> {
   const { dataPath, needsPromotion } = volume;
   const isBegun = existsSync(join(dataPath, MARK));
-  if (!needsPromotion && !isBegun) return undefined;
+  if (!needsPromotion && !isBegun && existsSync(join(dataPath, STARTED))) return undefined;
   // Without fsync: Postgres makes the removal of the signal durable, and with it what came before in that directory.
   if (!isBegun) putFile(volume, MARK);
   const isSignalled = existsSync(join(dataPath, STANDBY_SIGNAL));
@@ -35,7 +34,7 @@ export async function prepareFirstStart(volume: Volume): Promise<FirstStart | un
   return { promotes: isSignalled || isHalfPromoted, hasSubscriptions: hasSubscriptionPages(dataPath) };
 }
 
-/** True from the first start of a clone until `finishFirstStart`. */
+/** True from `prepareFirstStart` until `finishFirstStart`. */
 export const isFirstStart = ({ dataPath }: Volume): boolean => existsSync(join(dataPath, MARK));
 
 export function finishFirstStart({ dataPath }: Volume): void {

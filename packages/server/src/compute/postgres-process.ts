@@ -143,7 +143,8 @@ function makeProcess({ identity, volume, promotes, logPath, logStart, exited }: 
         if (hasEnded) throw new PlatformError('COMPUTE_START_FAILED', failureFromLog(logPath, logStart));
         const status = readStatus(volume.dataPath, identity.pid);
         if (status === 'ready') return;
-        if (isPromotionDue && status !== undefined) {
+        // Before it has a status, Postgres may still remove the file as one from an earlier life.
+        if (isPromotionDue && status) {
           isPromotionDue = false;
           promote(volume, identity);
         }

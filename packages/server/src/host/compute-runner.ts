@@ -337,7 +337,8 @@ export class ComputeRunner implements RunningCompute {
     this.#listener?.seen({ catalog: await readCatalog(connection) });
     finishFirstStart(volume);
     const { endpointId, computeId } = this.#record;
-    this.#options.log.info({ endpointId, computeId, replayMs, subscriptions }, 'clone replayed and promoted');
+    const facts = { endpointId, computeId, replayMs: volume.needsPromotion ? replayMs : null, subscriptions };
+    this.#options.log.info(facts, 'first start of a volume');
   }
 
   async #applyOn(connection: ComputeConnection, changes: readonly CatalogChange[]): Promise<void> {

@@ -1,4 +1,4 @@
-import { fork, spawnSync, type ChildProcess } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -7,6 +7,7 @@ import { must } from '../kernel/assert.ts';
 import { PlatformError } from '../kernel/errors.ts';
 import { HostClient } from './host-client.ts';
 import type { EndpointSpec } from './host.ts';
+import { killChild, startChild } from './testing/child-host.ts';
 import {
   addEndpoint,
   connectSocket,
@@ -33,21 +34,6 @@ afterEach(async () => {
   expect(findProcessesByCommand(`${bed.directory}/run`)).toEqual([]);
   bed.dispose();
 });
-
-async function startChild(): Promise<ChildProcess> {
-  const child = fork(join(import.meta.dirname, 'testing/host-child.ts'), [bed.directory, socketPath]);
-  await new Promise((resolve, reject) => {
-    child.once('message', resolve);
-    child.once('exit', () => reject(new Error('the host did not start')));
-  });
-  return child;
-}
-
-async function kill(child: ChildProcess): Promise<void> {
-  const ended = new Promise((resolve) => child.once('exit', resolve));
-  child.kill('SIGKILL');
-  await ended;
-}
 
 const postmastersOf = (spec: EndpointSpec): number =>
   findProcessesByCommand(`${bed.directory}/volumes/${spec.volumeId} `).length;
@@ -160,7 +146,7 @@ describe('a host that comes back', () => {
 
 describe('a host process that is killed', () => {
   test('20 times at random moments under load: callers see it slow, never broken, and there is never a second Postgres', async () => {
-    let child = await startChild();
+    let child = await startChild(bed.directory, socketPath);
     const client = new HostClient({ socketPath });
     const specs = await Promise.all(['k1', 'k2', 'k3'].map(async (name) => await addEndpoint(client as never, name)));
     const marked = await connectTenant(client as never, specs[0] as EndpointSpec);
@@ -186,8 +172,8 @@ describe('a host process that is killed', () => {
     });
     for (let i = 0; i < 20; i++) {
       await new Promise((r) => setTimeout(r, 20 + Math.random() * 250));
-      await kill(child);
-      child = await startChild();
+      await killChild(child);
+      child = await startChild(bed.directory, socketPath);
       for (const spec of specs) expect(postmastersOf(spec)).toBeLessThanOrEqual(1);
     }
     done.abort();
@@ -200,13 +186,13 @@ describe('a host process that is killed', () => {
     expect(acknowledged.length).toBeGreaterThan(0);
     await marked.end();
     client.close();
-    await kill(child);
+    await killChild(child);
   });
 });
 
 describe('the host over its socket', () => {
   test('passes failures, aborts and reports, and is quick when awake', async () => {
-    const child = await startChild();
+    const child = await startChild(bed.directory, socketPath);
     const client = new HostClient({ socketPath, retryMs: 500 });
     const spec = await addEndpoint(client as never, 'remote');
     await expect(client.acquire('ep-nowhere')).rejects.toMatchObject({ code: 'NOT_FOUND' });
@@ -224,7 +210,7 @@ describe('the host over its socket', () => {
       times.push(performance.now() - from);
     }
     expect(times.sort((a, b) => a - b)[150]).toBeLessThan(1.5);
-    await kill(child);
+    await killChild(child);
     await expect(client.info()).rejects.toMatchObject({ code: 'HOST_UNAVAILABLE' });
     client.close();
   });

@@ -18,12 +18,16 @@ import { pino } from 'pino';
 import { Client } from 'pg';
 import { connectCompute, type ComputeConnection } from '../../compute/connection.ts';
 import type { Engine } from '../../engines/engine.ts';
+import type { Log } from '../../kernel/log.ts';
 import { makeVerifier } from '../../kernel/scram-verifier.ts';
 import { Secret } from '../../kernel/secret.ts';
 import { PlatformError } from '../../kernel/errors.ts';
+import { createVolumeStore } from '../../storage/local-volume-store.ts';
+import type { StorageSetting } from '../../storage/open-backend.ts';
+import { closeStorage } from '../../storage/pool.ts';
 import type { Volume, VolumeStore } from '../../storage/volume-store.ts';
 import { createLocalHost, type LocalHost, type LocalHostOptions } from '../local-host.ts';
-import type { CreateVolume, EndpointReport, EndpointSpec, Host } from '../host.ts';
+import type { CatalogChange, CreateVolume, EndpointReport, EndpointSpec, Host } from '../host.ts';
 
 /** Support of the process tests in host/ and compute/: real Postgres, volumes that are plain copies of a template. */
 
@@ -41,10 +45,55 @@ export interface TestBed {
   dispose(): void;
 }
 
+export interface StoredBed extends Omit<TestBed, 'dispose'> {
+  dispose(): Promise<void>;
+}
+
 export function makeTestBed(overrides: Partial<LocalHostOptions> = {}, directory = makeDirectory()): TestBed {
   const engine = makeEngine(directory);
-  const template = makeTemplate(directory, engine);
-  const options: LocalHostOptions = {
+  const volumes = copyVolumes(join(directory, 'volumes'), makeTemplate(directory, engine));
+  const options = optionsOf(directory, engine, { volumes, ...overrides });
+  return { directory, engine, options, dispose: () => rmSync(directory, { recursive: true, force: true }) };
+}
+
+/** A test bed with the volumes of `storage/`, and so with history and branches. A role's password comes with its spec. */
+export async function makeStoredBed(setting: StorageSetting, directory = makeDirectory()): Promise<StoredBed> {
+  const engine = makeEngine(directory);
+  const hostDir = join(directory, 'host');
+  const volumes = await createVolumeStore({
+    hostDir,
+    setting,
+    isRoot,
+    engineRunAs: isRoot ? { uid: UID_BASE, gid: UID_BASE } : null,
+    // The same in every process: the template depends on it.
+    adminVerifier: new Secret(makeVerifier(PASSWORD, 1, Buffer.alloc(16, 7))),
+    log: makeLog(),
+  });
+  await volumes.recover();
+  const options = optionsOf(directory, engine, { volumes });
+  const dispose = async (): Promise<void> => {
+    await closeStorage(hostDir);
+    rmSync(directory, { recursive: true, force: true });
+  };
+  return { directory, engine, options, dispose };
+}
+
+/** The change that gives the role of a new volume its password. */
+export const OWNER_CHANGE: CatalogChange = {
+  seq: 1,
+  kind: 'put_role',
+  name: 'neondb_owner',
+  verifier: makeVerifier(ROLE_PASSWORD),
+};
+
+const makeLog = (): Log => pino({ level: process.env['TEST_LOG'] ?? 'silent' });
+
+function optionsOf(
+  directory: string,
+  engine: Engine,
+  overrides: Partial<LocalHostOptions> & Pick<LocalHostOptions, 'volumes'>,
+): LocalHostOptions {
+  return {
     hostId: 'local',
     hostDir: join(directory, 'host'),
     runDir: join(directory, 'run'),
@@ -52,16 +101,17 @@ export function makeTestBed(overrides: Partial<LocalHostOptions> = {}, directory
     isRoot,
     uidBase: UID_BASE,
     computeAdminPassword: new Secret(PASSWORD),
-    volumes: copyVolumes(join(directory, 'volumes'), template),
     engines: { get: async () => engine, list: async () => [engine] },
     computesAwakeMax: null,
-    log: pino({ level: process.env['TEST_LOG'] ?? 'silent' }),
+    log: makeLog(),
     ...overrides,
   };
-  return { directory, engine, options, dispose: () => rmSync(directory, { recursive: true, force: true }) };
 }
 
-export async function makeHost(bed: TestBed, overrides: Partial<LocalHostOptions> = {}): Promise<LocalHost> {
+export async function makeHost(
+  bed: Pick<TestBed, 'options'>,
+  overrides: Partial<LocalHostOptions> = {},
+): Promise<LocalHost> {
   return await createLocalHost({ ...bed.options, ...overrides });
 }
 
