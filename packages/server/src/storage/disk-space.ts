@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs';
 import { lstat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codeOf, PlatformError } from '../kernel/errors.ts';
@@ -36,12 +37,20 @@ export async function allocatedBytes(root: string): Promise<number> {
   return sumFiles(root, ({ blocks }) => blocks * 512);
 }
 
+/**
+ * Bytes of WAL that only one volume holds. Each of its segments has a second name in its history; more names are those of
+ * branches that began with it.
+ */
+export async function exclusiveWalBytes(walPath: string): Promise<number> {
+  return sumFiles(walPath, ({ blocks, nlink }) => (nlink <= 2 ? blocks * 512 : 0));
+}
+
 /** Sizes of the files below a directory, holes counted. */
 export async function apparentBytes(root: string): Promise<number> {
   return sumFiles(root, ({ size }) => size);
 }
 
-async function sumFiles(root: string, measure: (file: { size: number; blocks: number }) => number): Promise<number> {
+async function sumFiles(root: string, measure: (file: Stats) => number): Promise<number> {
   let sum = 0;
   await forEachParallel(await listTree(root), async ({ path, kind }) => {
     if (kind !== 'file') return;

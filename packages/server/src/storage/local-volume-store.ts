@@ -10,7 +10,7 @@ import { codeOf, isNoSpace, messageOf, PlatformError } from '../kernel/errors.ts
 import type { Log } from '../kernel/log.ts';
 import type { Secret } from '../kernel/secret.ts';
 import { branchVolume } from './branch-volume.ts';
-import { allocatedBytes, apparentBytes, assertRoom, noSpace } from './disk-space.ts';
+import { apparentBytes, assertRoom, exclusiveWalBytes, noSpace } from './disk-space.ts';
 import { assertVolumeId, findVolume, getVolume } from './find-volume.ts';
 import { beginLineage, ensureLineage } from './history/begin-lineage.ts';
 import { needsReplay } from './history/choose-base.ts';
@@ -223,7 +223,7 @@ class LocalVolumeStore implements VolumeStore {
     const [logicalBytes, { exclusiveBytes, sharedBytes }, walBytes] = await Promise.all([
       apparentBytes(join(volume.dataPath, 'base')),
       this.#parts.backend.measureTree(this.#parts.layout.volumeDir(volumeId)),
-      allocatedBytes(volume.walPath),
+      exclusiveWalBytes(volume.walPath),
     ]);
     return { logicalBytes, exclusiveBytes: exclusiveBytes + walBytes, sharedBytes };
   }
