@@ -143,8 +143,7 @@ function makeProcess({ identity, volume, promotes, logPath, logStart, exited }: 
         if (hasEnded) throw new PlatformError('COMPUTE_START_FAILED', failureFromLog(logPath, logStart));
         const status = readStatus(volume.dataPath, identity.pid);
         if (status === 'ready') return;
-        // Before it has a status, Postgres may still remove the file as one from an earlier life.
-        if (isPromotionDue && status) {
+        if (isPromotionDue && status !== undefined) {
           isPromotionDue = false;
           promote(volume, identity);
         }
