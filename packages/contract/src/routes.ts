@@ -1,6 +1,7 @@
 import { accountRoutes } from './routes-account.ts';
 import { branchRoutes } from './routes-branch.ts';
 import { projectRoutes } from './routes-project.ts';
+import { schemaRoutes } from './routes-schema.ts';
 import { snapshotRoutes } from './routes-snapshot.ts';
 import type { RouteDefinition } from './route.ts';
 
@@ -11,6 +12,7 @@ export const API_PREFIX = '/api/v2';
 export const ROUTES = {
   ...projectRoutes,
   ...branchRoutes,
+  ...schemaRoutes,
   ...snapshotRoutes,
   ...accountRoutes,
 } as const satisfies Record<string, RouteDefinition>;

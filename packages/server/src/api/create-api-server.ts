@@ -21,6 +21,7 @@ import { operationRoutes } from './routes/operation-routes.ts';
 import { projectRoutes } from './routes/project-routes.ts';
 import { restoreRoutes } from './routes/restore-routes.ts';
 import { roleRoutes } from './routes/role-routes.ts';
+import { schemaRoutes } from './routes/schema-routes.ts';
 import { snapshotRoutes } from './routes/snapshot-routes.ts';
 import { answerUnreadable } from './unreadable-request.ts';
 
@@ -162,6 +163,7 @@ const createHandlers = (context: HandlerContext): Handlers => ({
   ...databaseRoutes(context),
   ...operationRoutes(context),
   ...restoreRoutes(context),
+  ...schemaRoutes(context),
   ...snapshotRoutes(context),
   ...accountRoutes(context),
 });

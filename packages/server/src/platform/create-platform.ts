@@ -1,16 +1,17 @@
-import { PlatformError } from '../kernel/errors.ts';
 import type { OperationDefinition, OperationEngine } from '../operations/operation.ts';
 import { Authenticator } from './accounts/authenticator.ts';
 import { getMe, listMyOrganizations } from './accounts/get-me.ts';
 import { createApiKey } from './api-keys/create-api-key.ts';
 import { listApiKeys } from './api-keys/list-api-keys.ts';
 import { revokeApiKey } from './api-keys/revoke-api-key.ts';
+import { compareSchema } from './branches/compare-schema.ts';
 import { createBranch } from './branches/create-branch.ts';
 import { createBranchVolume } from './branches/create-branch-volume.ts';
 import { deleteBranch } from './branches/delete-branch.ts';
 import { finalizeRestoreOperation } from './branches/finalize-operation.ts';
 import { finalizeRestore } from './branches/finalize-restore.ts';
 import { getBranch } from './branches/get-branch.ts';
+import { getSchema } from './branches/get-schema.ts';
 import { listBranches } from './branches/list-branches.ts';
 import { recoverBranch } from './branches/recover-branch.ts';
 import { restoreBranch } from './branches/restore-branch.ts';
@@ -80,10 +81,6 @@ export const operationDefinitions: readonly OperationDefinition<never, PlatformD
   takeSnapshot,
 ];
 
-const notBuilt = async (): Promise<never> => {
-  throw new PlatformError('INTERNAL', 'Cannot do this yet');
-};
-
 /** Binds the verbs of all nouns to what they need. The engine runs elsewhere, with `operationDefinitions`. */
 export function createPlatform(deps: PlatformDeps, engine: OperationEngine): Platform {
   const context: PlatformContext = { ...deps, engine };
@@ -109,8 +106,9 @@ export function createPlatform(deps: PlatformDeps, engine: OperationEngine): Pla
       restore: (principal, projectId, id, input) => restoreBranch(context, principal, projectId, id, input),
       finalizeRestore: (principal, projectId, branchId, input) =>
         finalizeRestore(context, principal, { projectId, branchId }, input),
-      schema: notBuilt,
-      compareSchema: notBuilt,
+      schema: (principal, projectId, branchId, query) => getSchema(context, principal, { projectId, branchId }, query),
+      compareSchema: (principal, projectId, branchId, query) =>
+        compareSchema(context, principal, { projectId, branchId }, query),
     },
     snapshots: bindSnapshots(context),
     endpoints: {

@@ -16,7 +16,12 @@ interface Call {
 const IN_AN_HOUR = new Date(Date.now() + 3_600_000).toISOString();
 
 /** Calls that change the branch, or the endpoint, that a call before them has made. */
-const ON_NEW_BRANCH = new Set<RouteName>(['updateProjectBranch', 'deleteProjectBranch', 'recoverProjectBranch']);
+const ON_NEW_BRANCH = new Set<RouteName>([
+  'getProjectBranchSchemaComparison',
+  'updateProjectBranch',
+  'deleteProjectBranch',
+  'recoverProjectBranch',
+]);
 const ON_NEW_ENDPOINT = new Set<RouteName>(['deleteProjectEndpoint']);
 
 /** In this order. `answer` is a part of what must come. */
@@ -79,6 +84,7 @@ const CALLS: Record<RouteName, Call> = {
   },
   countProjectBranches: { answer: { count: 1 } },
   getProjectBranch: { answer: { branch: { primary: true }, annotation: { value: {} } } },
+  getProjectBranchSchema: { query: '?db_name=shop&format=sql', answer: { sql: expect.any(String) } },
   listProjectEndpoints: { answer: { endpoints: [{ type: 'read_write' }] } },
   listProjectBranchEndpoints: { answer: { endpoints: [{ type: 'read_write' }] } },
   getProjectEndpoint: { answer: { endpoint: { pooler_mode: 'transaction', passwordless_access: false } } },
@@ -127,6 +133,7 @@ const CALLS: Record<RouteName, Call> = {
     answer: { endpoint: { type: 'read_only', name: 'reports' } },
   },
   deleteProjectEndpoint: { answer: { endpoint: { type: 'read_only' }, operations: [{ action: 'suspend_compute' }] } },
+  getProjectBranchSchemaComparison: { query: '?db_name=shop', answer: { diff: expect.any(String) } },
   updateProjectBranch: {
     body: { branch: { name: 'review', protected: false, expires_at: IN_AN_HOUR } },
     answer: { branch: { name: 'review', ttl_interval_seconds: expect.any(Number) } },
