@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BranchApi, HEAD, type TestBranch } from '../branches/branch-api.ts';
-import { expectNothingLeft, inventory } from '../branches/leftovers.ts';
+import { inventory } from '../branches/leftovers.ts';
 import type { ApiFailure, Operation, TestProject } from '../support/api.ts';
 import { NO_PSQL, psql, tryPsql } from '../support/psql.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
+import { waitUntil } from '../support/wait-until.ts';
 
 let platform: RunningPlatform;
 
@@ -35,6 +36,10 @@ async function newProject(): Promise<{ readonly project: TestProject; readonly b
 
 const mark = (uri: string, id: number): Promise<string> => psql(uri, `INSERT INTO marks VALUES (${id})`);
 
+/** Directories of volumes, in order. */
+const volumesOf = async (of: RunningPlatform): Promise<readonly string[]> =>
+  [...(await inventory(of))].filter((path) => /\/volumes\/[^/]+$/.test(path)).sort();
+
 /** The server's time now, with a pause on either side: its commits and the API's milliseconds are told apart. */
 async function momentOf(uri: string): Promise<Date> {
   await sleep(20);
@@ -50,7 +55,9 @@ describe.skipIf(NO_PSQL)('restore', () => {
     await mark(uri, 1);
     const time = await momentOf(uri);
     await mark(uri, 2);
-    const open = tryPsql(uri, 'SELECT pg_sleep(60)');
+    const open = tryPsql(uri, 'SELECT pg_sleep(50)');
+    const SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    await waitUntil('a client in a query', async () => (await psql(uri, SLEEPING)) === '1', 20_000);
 
     const branch = await branches.restore(branchId, branchId, { kind: 'time', time }, 'before');
     expect(branch).toMatchObject({ id: branchId, name: 'main' });
@@ -91,16 +98,19 @@ describe.skipIf(NO_PSQL)('restore', () => {
   it('resets a branch from its parent, and leaves nothing of what it was', async () => {
     const { project, branches } = await newProject();
     await mark(project.uri, 1);
+    const before = await volumesOf(platform);
     const child: TestBranch = await branches.create(project.branchId, HEAD);
+    expect(await volumesOf(platform)).toHaveLength(before.length + 1);
     await mark(child.uri, 2);
     await mark(project.uri, 3);
-    const before = await inventory(platform);
     const branch = await branches.restore(child.branchId, project.branchId, HEAD);
     expect(branch).toMatchObject({ id: child.branchId, parent_id: project.branchId });
     expect(await psql(child.uri, LIST)).toBe('1,3');
     expect(await psql(project.uri, LIST)).toBe('1,3');
+    expect(await volumesOf(platform)).toHaveLength(before.length + 1);
     await branches.delete(child.branchId);
-    await expectNothingLeft(platform, before);
+    await waitUntil('its volume gone', async () => (await volumesOf(platform)).length === before.length, 20_000);
+    expect(await volumesOf(platform)).toEqual(before);
   });
 
   it('keeps a password that was changed after the moment', async () => {
