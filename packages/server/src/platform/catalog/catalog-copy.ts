@@ -1,4 +1,4 @@
-import { sql, type Kysely, type Transaction } from 'kysely';
+import { sql, type Transaction } from 'kysely';
 import type { Tables } from '../../metadata/tables.ts';
 import type { PasswordBox } from '../roles/password-box.ts';
 import { insertCatalogChange, lockPendingChanges, markSettled } from './catalog-change-rows.ts';
@@ -146,11 +146,6 @@ export async function clearCatalog(tx: Transaction<Tables>, branchId: string): P
 /** The branch's next change gets a number above `seq`: an endpoint that comes to it has applied all up to that one. */
 export async function raiseCatalogSeq(tx: Transaction<Tables>, branchId: string, seq: number): Promise<void> {
   await sql`update branches set catalog_seq = greatest(catalog_seq, ${seq}::bigint) where id = ${branchId}`.execute(tx);
-}
-
-export async function getCatalogSeq(db: Kysely<Tables>, branchId: string): Promise<number> {
-  const row = await db.selectFrom('branches').select('catalog_seq').where('id', '=', branchId).executeTakeFirst();
-  return Number(row?.catalog_seq ?? 0);
 }
 
 /** What puts back a row of the copied branch is to put back its copy. */
