@@ -117,14 +117,11 @@ describe('kill -9 in the midst of making and deleting volumes', () => {
 /** A process that runs, branches, prunes and deletes volumes in four lanes, until it is killed. */
 const branchChurn = (hostDir: string, setting: string): string => `
   ${preamble(hostDir, setting)}
-  import { execFile } from 'node:child_process';
-  async function write(volumeId) {
+  import { startPostgres } from '${url('./testing/running-postgres.ts')}';
+  async function run(volumeId) {
     const volume = await store.claim(volumeId);
-    const words = ['--single', '-D', volume.dataPath, '-c', 'wal_recycle=off', '-c', 'wal_init_zero=off', 'postgres'];
-    const ended = Promise.withResolvers();
-    const options = { ...volume.owner, cwd: '/', env: engine.env };
-    execFile(engine.postgresPath, words, options, ended.resolve).stdin.end('CREATE TABLE t_' + Date.now() + ' ()');
-    await ended.promise;
+    const running = await startPostgres({ engine, volume, socketBase: '${base}', password: 'unused' });
+    await running.stop();
     store.released(volumeId);
     await store.archive(volumeId);
   }
@@ -134,12 +131,13 @@ const branchChurn = (hostDir: string, setting: string): string => `
     const parent = 'br-' + lane;
     for (let n = 0; ; n += 1) {
       await store.create({ volumeId: parent, engine, ...common });
-      if (!(await store.find(parent)).needsPromotion) await write(parent);
+      await run(parent);
       await store.makeRestorePoint(parent, undefined);
       const child = parent + '-' + (n % 3);
       await store.delete(child);
       await store.branch({ volumeId: child, sourceId: parent, at: { kind: 'head' }, backup: undefined, ...common });
       console.log(child);
+      if (n % 2 === 1) await run(child);
       await store.prune();
       if (n % 4 === 3) await store.delete(parent);
     }
@@ -153,7 +151,7 @@ describe('kill -9 in the midst of branching and pruning', () => {
     const options = { hostDir, setting, isRoot, engineRunAs: builder, log };
     for (let round = 0; round < ROUNDS; round += 1) {
       await killAfter(branchChurn(hostDir, setting), randomInt(1, 10), randomInt(0, 300));
-      await noneUses(hostDir);
+      await endAllIn(hostDir);
       const store = await createVolumeStore({ ...options, adminVerifier: new Secret('unused') });
       await store.recover();
       await store.prune();
@@ -181,8 +179,8 @@ describe('kill -9 in the midst of branching and pruning', () => {
   });
 });
 
-/** What the killed process had started ends by itself: its input is closed. */
-async function noneUses(directory: string): Promise<void> {
+/** Kills what the killed process had started: Postgres, in the midst of whatever it did. */
+async function endAllIn(directory: string): Promise<void> {
   const untilMs = performance.now() + 30_000;
   const uses = (pid: string): boolean => {
     try {
@@ -191,9 +189,20 @@ async function noneUses(directory: string): Promise<void> {
       return false;
     }
   };
-  while (readdirSync('/proc').some((name) => /^\d+$/.test(name) && uses(name))) {
+  for (;;) {
+    const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && uses(name));
+    if (pids.length === 0) return;
     if (performance.now() > untilMs) throw new Error('a process still uses the volumes');
+    for (const pid of pids) killIfThere(Number(pid));
     await delay(10);
+  }
+}
+
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has gone by itself.
   }
 }
 

@@ -359,12 +359,18 @@ describe('templates that nothing needs any more', () => {
       const adminVerifier = new Secret(makeVerifier(adminPassword));
       const again = await createVolumeStore({ hostDir, setting, isRoot, engineRunAs: builder, adminVerifier, log });
       await again.prepare(engine);
+      // The history of a volume begins with the first one.
+      expect(await readdir(join(root, 'templates'))).toHaveLength(3);
+      await withPostgres(volume, refuseAttacks);
+      await again.delete('br-old');
+      await (
+        await createVolumeStore({ hostDir, setting, isRoot, engineRunAs: builder, adminVerifier, log })
+      ).prepare(engine);
       const names = await readdir(join(root, 'templates'));
       expect(names).toHaveLength(2);
       expect(names).toContain('16.1-npm-1-00000000');
       expect(names).not.toContain(first);
       expect(await readdir(join(root, 'staging'))).toEqual([]);
-      await withPostgres(volume, refuseAttacks);
       expect(await closeStorage(hostDir)).toBe(true);
     },
   );
