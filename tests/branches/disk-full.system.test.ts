@@ -22,6 +22,11 @@ const CASES = [
     : []),
 ] as const;
 
+const SCHEMA = `
+  CREATE TABLE kept AS SELECT i FROM generate_series(1, 1000) i;
+  CREATE TABLE fill (x text);
+  ALTER TABLE fill ALTER x SET STORAGE EXTERNAL`;
+/** 12 MB, which stay 12 MB. */
 const FILL = `INSERT INTO fill SELECT repeat(md5(random()::text), 100) FROM generate_series(1, 4000)`;
 
 describe.skipIf(!IS_ROOT || NO_PSQL).each(CASES)(
@@ -33,10 +38,7 @@ describe.skipIf(!IS_ROOT || NO_PSQL).each(CASES)(
       const { api } = platform;
       const project = await api.createProject({ name: 'full' });
       const branches = new BranchApi(api, project.id);
-      await psql(
-        project.uri,
-        'CREATE TABLE kept AS SELECT i FROM generate_series(1, 1000) i; CREATE TABLE fill (x text)',
-      );
+      await psql(project.uri, SCHEMA);
       const before = await branches.create(project.branchId, HEAD, 'before');
       expect(await psql(before.uri, 'SELECT count(*) FROM kept')).toBe('1000');
 

@@ -48,7 +48,10 @@ describe.skipIf(NO_PSQL)('kill -9 while branches are made, replayed, restored, p
         .flat()
         .sort(() => Math.random() - 0.5);
       for (const victim of victims) {
-        await delay(Math.random() * 1200);
+        // Two calls or so later, and then at any moment of the next.
+        const steps = jobs.steps + Math.floor(Math.random() * 4);
+        await waitUntil('jobs that go on', () => jobs.steps >= steps || jobs.failures.length > 0, 120_000);
+        await delay(Math.random() * 800);
         await kill(victim, root);
         if (jobs.failures.length > 0) break;
       }

@@ -15,9 +15,9 @@ export class BranchJobs {
   readonly failures: string[] = [];
   /** Outcomes of calls: status and code, or the name of the error. */
   readonly answers: Record<string, number> = {};
-  /** Branches that a job holds at present. */
-  readonly held = new Set<Subject>();
   done = 0;
+  /** Calls that came right. */
+  steps = 0;
   readonly #subjects: Subjects;
   readonly #root: Subject;
   readonly #lanes: Promise<void>[];
@@ -50,17 +50,12 @@ export class BranchJobs {
   async #job(): Promise<void> {
     const subjects = this.#subjects;
     const subject = await this.#create(this.#root);
-    this.held.add(subject);
-    try {
-      await this.#exact(subject);
-      await this.#repeat('grow', async () => await subjects.grow(subject, 4));
-      await this.#restore(subject, this.#root);
-      await this.#exact(subject);
-      await this.#repeat('grow', async () => await subjects.grow(subject, 4));
-      await this.#exact(subject);
-    } finally {
-      this.held.delete(subject);
-    }
+    await this.#exact(subject);
+    await this.#repeat('grow', async () => await subjects.grow(subject, 4));
+    await this.#restore(subject, this.#root);
+    await this.#exact(subject);
+    await this.#repeat('grow', async () => await subjects.grow(subject, 4));
+    await this.#exact(subject);
     await this.#delete(subject.branch.branchId);
   }
 
@@ -143,7 +138,9 @@ export class BranchJobs {
     const deadline = performance.now() + DEADLINE_MS;
     for (;;) {
       try {
-        return await work();
+        const result = await work();
+        this.steps++;
+        return result;
       } catch (error) {
         if (error instanceof NotExactError) throw error;
         this.#count(`${what}: ${error instanceof Error ? error.message.slice(0, 60) : 'error'}`);
