@@ -13,6 +13,7 @@ import { runOk } from '../tests/support/run.ts';
 import { smallDisk } from '../tests/support/small-disk.ts';
 import { startPlatform, type RunningPlatform } from '../tests/support/start-platform.ts';
 import { withDatabase } from '../tests/support/uri.ts';
+import { waitUntil } from '../tests/support/wait-until.ts';
 import { BarePostgres } from './bare-postgres.ts';
 import { loadPgbench, PgbenchLoad, tpcB } from './pgbench.ts';
 import { median, print, round, say, summarize, timed, type Summary } from './statistics.ts';
@@ -218,7 +219,7 @@ async function measureSpace({ platform, storage, parents }: Bench): Promise<void
     const size = Number(await psql(project.uri, `SELECT pg_database_size('neondb')`));
     await platform.api.suspend(project);
     const count = 5;
-    const before = (await diskUsage(platform)).bytes;
+    const before = await settledUsage(platform);
     const made: TestBranch[] = [];
     for (let i = 0; i < count; i++) {
       const branch = await branches.create(project.branchId);
@@ -226,7 +227,7 @@ async function measureSpace({ platform, storage, parents }: Bench): Promise<void
       await platform.api.suspend(branch);
       made.push(branch);
     }
-    const each = ((await diskUsage(platform)).bytes - before) / count;
+    const each = ((await settledUsage(platform)) - before) / count;
     for (const { branchId } of made) await branches.delete(branchId);
     const ratio = Math.round((each / size) * 10_000) / 10_000;
     print({
@@ -372,7 +373,7 @@ async function measureAwake({ platform, storage, parents, options }: Bench): Pro
   if (count < 1) return;
   const parent = parents.find((p) => p.megabytes === awakeParentMb) ?? (await makeParent(platform, awakeParentMb));
   await platform.api.suspend(parent.project);
-  const before = (await diskUsage(platform)).bytes;
+  const before = await settledUsage(platform);
   const made: TestBranch[] = [];
   const times: number[] = [];
   for (let i = 0; i < count; i++) {
@@ -384,8 +385,7 @@ async function measureAwake({ platform, storage, parents, options }: Bench): Pro
       }),
     );
   }
-  await delay(3_000); // what a start leaves to do is done
-  const disk = ((await diskUsage(platform)).bytes - before) / count;
+  const disk = ((await settledUsage(platform)) - before) / count;
   const sizes = made.map(({ branchId }) => {
     const compute = must(platform.compute(branchId), 'an awake compute');
     const memory = withDescendants([compute.pid]).map(({ pid }) => memoryOf(pid));
@@ -402,6 +402,22 @@ async function measureAwake({ platform, storage, parents, options }: Bench): Pro
     count,
   });
   for (const { branchId } of made) await parent.branches.delete(branchId);
+}
+
+/** Bytes on disk once what runs in the background, such as the freeing of deleted volumes, has ended. */
+async function settledUsage(platform: RunningPlatform): Promise<number> {
+  let last = Number.NaN;
+  return await waitUntil(
+    'disk usage that stays',
+    async () => {
+      const { bytes } = await diskUsage(platform);
+      const isSettled = Math.abs(bytes - last) < MB / 4;
+      last = bytes;
+      if (!isSettled) await delay(3_000);
+      return isSettled && bytes;
+    },
+    120_000,
+  );
 }
 
 /** Connects, reads one row, leaves. */

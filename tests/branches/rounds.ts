@@ -57,7 +57,11 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
 
   'branch across kill -9 of Postgres': async (context, kept) => {
     const { platform, subjects, root } = context;
-    const compute = await waitUntil('an awake compute', () => platform.compute(root.branch.branchId));
+    // By its volume: after a restore that is not named after the branch.
+    const isOfRoot = `/volumes/${must(root.line.volume)}/`;
+    const compute = await waitUntil('an awake compute', () =>
+      platform.computes().find((p) => p.dataPath.includes(isOfRoot)),
+    );
     process.kill(compute.pid, 'SIGKILL');
     await branchAndMaybeKeep(subjects, root, kept);
     await untilWriting(context);
