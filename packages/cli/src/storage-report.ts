@@ -3,6 +3,7 @@ export interface StorageSpace {
   readonly totalBytes: number;
   readonly freeBytes: number;
   readonly diskFreeBytes: number;
+  readonly isDiskFull: boolean;
   readonly pool: {
     readonly filesystem: string;
     readonly imagePath: string;

@@ -150,10 +150,12 @@ export interface StorageSpace {
   readonly freeBytes: number;
   /** What is free on the host's own filesystem, where WAL, history and the pool's image live. */
   readonly diskFreeBytes: number;
+  /** Less than the reserve is free there: nothing new is made. */
+  readonly isDiskFull: boolean;
   readonly pool: {
     readonly filesystem: string;
     readonly imagePath: string;
-    /** What the image takes of the disk: it is sparse. */
+    /** What the image takes of the disk. */
     readonly allocatedBytes: number;
     /** How large it may grow; null: as the disk allows. */
     readonly bytesMax: number | null;
@@ -261,7 +263,7 @@ export interface HostInfo {
 }
 
 export interface StorageCapabilities {
-  /** One clone is a single moment of a volume that is being written. */
+  /** A clone of a volume that is being written is what a power cut at that moment would have left. */
   readonly atomicLiveSnapshot: boolean;
   /** A clone shares blocks with its source. */
   readonly cowClone: boolean;

@@ -70,6 +70,7 @@ export interface LocalHost extends Host {
 }
 
 const TICK_MS = 30_000;
+const ROOM_LOOK_MS = 1000;
 /** An endpoint that is at rest leaves the memory within this. */
 const UNLOAD_MS = 5000;
 /** What an awake compute takes, with sessions in it; only for the default of how many may be awake. */
@@ -100,6 +101,8 @@ class LocalHostProcess implements LocalHost {
   readonly #loading = new Map<EndpointId, Promise<Endpoint | undefined>>();
   readonly #timers: NodeJS.Timeout[] = [];
   #isStopping = false;
+  /** Logged once, not every second. */
+  #roomProblem: string | undefined;
 
   constructor(options: LocalHostOptions) {
     const { hostDir, runDir, logsDir, computesAwakeMax } = options;
@@ -165,6 +168,7 @@ class LocalHostProcess implements LocalHost {
     this.#pruner.start();
     this.#timers.push(setInterval(() => void this.#tick(), TICK_MS).unref());
     this.#timers.push(setInterval(() => this.#unload(), UNLOAD_MS).unref());
+    this.#timers.push(setInterval(() => void this.#keepRoom(), ROOM_LOOK_MS).unref());
   }
 
   async info(): Promise<HostInfo> {
@@ -396,6 +400,18 @@ class LocalHostProcess implements LocalHost {
       await endpoint.tick().catch((error: unknown) => {
         this.#options.log.error({ endpointId: endpoint.id, error: messageOf(error) }, 'slow duties failed');
       });
+    }
+  }
+
+  async #keepRoom(): Promise<void> {
+    try {
+      await this.#options.volumes.keepRoom();
+      this.#roomProblem = undefined;
+    } catch (error) {
+      const problem = messageOf(error);
+      if (problem !== this.#roomProblem)
+        this.#options.log.warn({ error: problem }, 'storage cannot take more of the disk');
+      this.#roomProblem = problem;
     }
   }
 

@@ -13,6 +13,18 @@ export async function reserveBytes(hostDir: string): Promise<number> {
   return Math.min(GIB, Math.floor(blocks * bsize * 0.02));
 }
 
+/** What a pool leaves of the disk beyond the reserve: WAL and history live beside it. */
+export async function walRoomBytes(hostDir: string): Promise<number> {
+  const { blocks, bsize } = await statfs(hostDir);
+  return Math.min(2 * GIB, Math.floor(blocks * bsize * 0.05));
+}
+
+/** Free space that a pool keeps ahead of its tenants: what they can write until the next look. */
+export async function headroomBytes(hostDir: string): Promise<number> {
+  const { blocks, bsize } = await statfs(hostDir);
+  return (await reserveBytes(hostDir)) + Math.min(GIB, Math.floor(blocks * bsize * 0.1));
+}
+
 export async function freeBytes(path: string): Promise<number> {
   const { bavail, bsize } = await statfs(path);
   return bavail * bsize;

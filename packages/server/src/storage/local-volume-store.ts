@@ -184,6 +184,10 @@ class LocalVolumeStore implements VolumeStore {
     });
   }
 
+  async keepRoom(): Promise<void> {
+    await this.#parts.backend.makeRoom();
+  }
+
   prune(): Promise<void> {
     return this.#pruner.prune();
   }

@@ -9,7 +9,7 @@ import type { StorageBackend } from './backends/backend.ts';
 import { createBtrfsBackend } from './backends/btrfs-backend.ts';
 import { createFileBackend } from './backends/file-backend.ts';
 import { findDataset, openZfsBackend } from './backends/zfs-backend.ts';
-import { freeBytes, reserveBytes } from './disk-space.ts';
+import { freeBytes, reserveBytes, walRoomBytes } from './disk-space.ts';
 import {
   dropPool,
   findPool,
@@ -156,7 +156,7 @@ async function findPoolObstacle(
   if (!(await hasSystemTool(tool))) return `${tool} is missing (apt-get install ${packageOf(filesystem)})`;
   const present = await findPool(hostDir);
   if (present) return present === filesystem ? undefined : `the pool in ${hostDir} is ${present}`;
-  const bytes = (await freeBytes(hostDir)) - (await reserveBytes(hostDir));
+  const bytes = (await freeBytes(hostDir)) - (await reserveBytes(hostDir)) - (await walRoomBytes(hostDir));
   return bytes < POOL_MIN_BYTES ? 'a storage pool needs 320 MB of free disk' : undefined;
 }
 
@@ -200,7 +200,7 @@ async function openLayout(
   const wanted = layout === 'btrfs-pool' ? 'btrfs' : 'xfs';
   const pool = (await findPool(hostDir)) ? await openPool(hostDir, log) : await openNewPool(wanted, hostDir, log);
   const location = `${pool.path} (${wanted} in ${pool.imagePath})`;
-  const makeRoom = (): Promise<void> => growPool(hostDir, pool, log);
+  const makeRoom = (): Promise<void> => growPool(hostDir, pool, { log });
   if (wanted === 'btrfs') return createBtrfsBackend({ root: pool.path, location, advice: null, makeRoom });
   return createFileBackend({ name: 'reflink', root: pool.path, location, advice: XFS_POOL_ADVICE, makeRoom });
 }

@@ -1,9 +1,9 @@
 import { mkdir, open, readFile, rename, rm, stat, statfs, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readFileIfExists, syncDirectory, writeFileAtomic } from '../kernel/atomic-file.ts';
-import { codeOf, messageOf } from '../kernel/errors.ts';
+import { codeOf, isNoSpace, messageOf } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
-import { freeBytes, reserveBytes } from './disk-space.ts';
+import { freeBytes, headroomBytes, reserveBytes, walRoomBytes } from './disk-space.ts';
 import { runSystemTool } from './system-tool.ts';
 
 export type PoolFilesystem = 'btrfs' | 'xfs';
@@ -31,6 +31,9 @@ export const poolPaths = (hostDir: string): { path: string; imagePath: string; l
   imagePath: join(hostDir, 'pool.img'),
   limitPath: join(hostDir, 'pool.json'),
 });
+
+/** A pool grows by an eighth of itself, or by its headroom if that is more. */
+const GROW_SHARE = 8;
 
 /** Growing in steps of which each looks at the last: two at once could cut the image below its filesystem. */
 const growing = new Map<string, Promise<void>>();
@@ -64,17 +67,23 @@ export async function writePoolLimit(hostDir: string, bytesMax: number | null): 
   await writeFileAtomic(poolPaths(hostDir).limitPath, JSON.stringify({ format: 1, bytesMax }));
 }
 
-/** Makes the image of a pool: sparse, formatted, whole or not at all. */
+/**
+ * Makes the image of a pool: formatted, whole or not at all. All of it is allocated, so that a write into the pool never
+ * fails for want of space on the disk below: a filesystem that meets that in its metadata turns read-only for every
+ * tenant. What is full is the pool, which says so to the one who writes.
+ */
 export async function makePool(hostDir: string, filesystem: PoolFilesystem): Promise<void> {
   const { imagePath } = poolPaths(hostDir);
   const unfinished = `${imagePath}.tmp`;
   await rm(unfinished, { force: true });
   try {
     await using image = await open(unfinished, 'wx', 0o600);
-    await image.truncate(await wantedImageBytes(hostDir, 0));
+    const bytes = Math.min(2 * (await headroomBytes(hostDir)), await grantedBytes(hostDir, 0));
+    await allocate(unfinished, Math.max(POOL_MIN_BYTES, bytes));
     // The host's own disk decides how safe metadata is: a second copy in the same file would only cost space.
-    if (filesystem === 'btrfs') await runSystemTool('mkfs.btrfs', '-q', '-m', 'single', '-d', 'single', unfinished);
-    else await runSystemTool('mkfs.xfs', '-q', '-m', 'reflink=1', unfinished);
+    if (filesystem === 'btrfs')
+      await runSystemTool('mkfs.btrfs', '-q', '-K', '-m', 'single', '-d', 'single', unfinished);
+    else await runSystemTool('mkfs.xfs', '-q', '-K', '-m', 'reflink=1', unfinished);
     await image.sync();
   } catch (error) {
     await rm(unfinished, { force: true });
@@ -84,7 +93,17 @@ export async function makePool(hostDir: string, filesystem: PoolFilesystem): Pro
   await syncDirectory(hostDir);
 }
 
-/** Mounts the pool if it is not mounted, and grows it if its disk has grown. Safe after a crash at any point. */
+/** Makes a file this large, its blocks taken. A filesystem that cannot take them ahead gets a sparse file. */
+async function allocate(path: string, bytes: number): Promise<void> {
+  try {
+    await runSystemTool('fallocate', '--length', String(bytes), path);
+  } catch (error) {
+    if (isNoSpace(error) || !/not supported/i.test(messageOf(error))) throw error;
+    await truncate(path, bytes);
+  }
+}
+
+/** Mounts the pool if it is not mounted, and sees to its room. Safe after a crash at any point. */
 export async function openPool(hostDir: string, log: Log): Promise<Pool> {
   const { path, imagePath } = poolPaths(hostDir);
   const filesystem = await findPool(hostDir);
@@ -93,7 +112,8 @@ export async function openPool(hostDir: string, log: Log): Promise<Pool> {
   const mountOptions = await findMountOptions(path);
   if (!mountOptions) {
     const device = await findLoopDevice(imagePath);
-    const options = [...SAFE_OPTIONS, 'noatime', filesystem === 'btrfs' ? 'discard=async' : 'discard'].join(',');
+    // A discard would give blocks of the image back to the disk that the pool counts on.
+    const options = [...SAFE_OPTIONS, 'noatime', 'nodiscard'].join(',');
     // A loop device that a crash left attached is used again: two on one image would destroy it.
     if (device) await runSystemTool('mount', '-t', filesystem, '-o', options, device, path);
     else await runSystemTool('mount', '-t', filesystem, '-o', `loop,${options}`, imagePath, path);
@@ -103,7 +123,7 @@ export async function openPool(hostDir: string, log: Log): Promise<Pool> {
   }
   await bypassPageCache(imagePath, log);
   const pool = { filesystem, path, imagePath };
-  await growPool(hostDir, pool, log);
+  await growPool(hostDir, pool, { log });
   return pool;
 }
 
@@ -152,20 +172,25 @@ export async function closeStorage(hostDir: string): Promise<boolean> {
   }
 }
 
-/**
- * All that the disk can give: what the image holds now and what is free, less the reserve. Never more, because a
- * filesystem whose image finds no room for its metadata turns read-only, for every tenant on it. Less where told so.
- */
-async function wantedImageBytes(hostDir: string, allocated: number): Promise<number> {
-  const givenBytes = allocated + (await freeBytes(hostDir)) - (await reserveBytes(hostDir));
-  const bytes = Math.min(givenBytes, (await readPoolLimit(hostDir)) ?? givenBytes);
-  return Math.max(POOL_MIN_BYTES, Math.floor(bytes / MIB) * MIB);
+/** What an image may have of the disk: all but what WAL and history are to have, up to the operator's limit. */
+async function grantedBytes(hostDir: string, allocated: number): Promise<number> {
+  const kept = (await reserveBytes(hostDir)) + (await walRoomBytes(hostDir));
+  const givenBytes = allocated + (await freeBytes(hostDir)) - kept;
+  return roundDown(Math.min(givenBytes, (await readPoolLimit(hostDir)) ?? givenBytes));
 }
 
-/** Takes what more the disk has to give since the image was made or last grown, up to the operator's limit. */
-export async function growPool(hostDir: string, pool: Pool, log: Log): Promise<void> {
+const roundDown = (bytes: number): number => Math.floor(bytes / MIB) * MIB;
+
+export interface GrowOptions {
+  readonly log: Log;
+  /** Take all that the disk has to give, up to the limit. Left out: a step, if the pool is running out of room. */
+  readonly isAsked?: boolean;
+}
+
+/** Grows a pool that is running out of room. Cheap where it is not: called every second. */
+export async function growPool(hostDir: string, pool: Pool, options: GrowOptions): Promise<void> {
   const before = growing.get(pool.imagePath) ?? Promise.resolve();
-  const turn = before.then(() => growNow(hostDir, pool, log));
+  const turn = before.then(() => growNow(hostDir, pool, options));
   const settled = turn.catch(() => {});
   growing.set(pool.imagePath, settled);
   try {
@@ -175,18 +200,21 @@ export async function growPool(hostDir: string, pool: Pool, log: Log): Promise<v
   }
 }
 
-async function growNow(hostDir: string, { filesystem, path, imagePath }: Pool, log: Log): Promise<void> {
-  const { size, blocks } = await stat(imagePath);
-  const wanted = await wantedImageBytes(hostDir, blocks * 512);
+async function growNow(hostDir: string, pool: Pool, { log, isAsked = false }: GrowOptions): Promise<void> {
+  const { filesystem, path, imagePath } = pool;
+  const headroom = await headroomBytes(hostDir);
   const { blocks: filesystemBlocks, bsize } = await statfs(path);
+  const { size, blocks } = await stat(imagePath);
   // A crash between the two steps below leaves a filesystem that is smaller than its image.
   const isBehind = size - filesystemBlocks * bsize > GROW_MIN_BYTES && filesystem === 'btrfs';
-  if (wanted - size < GROW_MIN_BYTES && !isBehind) return;
+  if (!isAsked && !isBehind && (await freeBytes(path)) >= headroom) return;
+  const granted = await grantedBytes(hostDir, blocks * 512);
+  const wanted = isAsked ? granted : Math.min(granted, roundDown(size + Math.max(headroom, size / GROW_SHARE)));
+  const isGrowing = wanted - size >= GROW_MIN_BYTES;
+  if (!isGrowing && !isBehind) return;
   const device = await findLoopDevice(imagePath);
   if (!device) return;
-  if (wanted > size) {
-    await truncate(imagePath, wanted);
-  }
+  if (isGrowing) await allocate(imagePath, wanted);
   await runSystemTool('losetup', '-c', device);
   if (filesystem === 'btrfs') await runSystemTool('btrfs', 'filesystem', 'resize', 'max', path);
   else await runSystemTool('xfs_growfs', path);

@@ -1,10 +1,11 @@
 import { stat, statfs } from 'node:fs/promises';
 import { PlatformError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
-import { freeBytes } from './disk-space.ts';
+import { freeBytes, reserveBytes } from './disk-space.ts';
 import {
   findMountedPool,
   findPool,
+  growPool,
   openPool,
   type PoolFilesystem,
   poolPaths,
@@ -19,10 +20,12 @@ export interface StorageSpace {
   readonly freeBytes: number;
   /** What is free on the host's own filesystem, where WAL, history and the pool's image live. */
   readonly diskFreeBytes: number;
+  /** Less than the reserve is free there: nothing new is made. */
+  readonly isDiskFull: boolean;
   readonly pool: {
     readonly filesystem: PoolFilesystem;
     readonly imagePath: string;
-    /** What the image takes of the disk: it is sparse. */
+    /** What the image takes of the disk. */
     readonly allocatedBytes: number;
     /** How large it may grow; null: as the disk allows. */
     readonly bytesMax: number | null;
@@ -32,7 +35,9 @@ export interface StorageSpace {
 export async function readStorageSpace(hostDir: string): Promise<StorageSpace> {
   const pool = await findMountedPool(hostDir);
   const { blocks, bavail, bsize } = await statfs(pool?.path ?? hostDir);
-  const space = { totalBytes: blocks * bsize, freeBytes: bavail * bsize, diskFreeBytes: await freeBytes(hostDir) };
+  const diskFreeBytes = await freeBytes(hostDir);
+  const isDiskFull = diskFreeBytes < (await reserveBytes(hostDir));
+  const space = { totalBytes: blocks * bsize, freeBytes: bavail * bsize, diskFreeBytes, isDiskFull };
   if (!pool) return { ...space, pool: null };
   const { filesystem, imagePath } = pool;
   const allocatedBytes = (await stat(imagePath)).blocks * 512;
@@ -55,8 +60,7 @@ export async function growStorage(hostDir: string, bytesMax: number | null, log:
       `Cannot grow the storage to ${bytesMax} bytes: the pool has ${size} already, and does not shrink by itself`,
     );
   }
-  // Before it is opened, which grows it as far as it may.
   if (bytesMax !== (await readPoolLimit(hostDir))) await writePoolLimit(hostDir, bytesMax);
-  await openPool(hostDir, log);
+  await growPool(hostDir, await openPool(hostDir, log), { log, isAsked: true });
   return await readStorageSpace(hostDir);
 }

@@ -104,6 +104,8 @@ export interface VolumeStore {
   archive(volumeId: string): Promise<{ readonly walSincePoint: number }>;
   /** Makes a restore point of the volume as it is. `backup` as in `BranchVolumeOptions`. */
   makeRestorePoint(volumeId: string, backup: BackupSession | undefined): Promise<void>;
+  /** Has the storage take more of the disk before it runs out of room. Cheap: called every second. */
+  keepRoom(): Promise<void>;
   /** Drops history that is older than its retention, and WAL that a stopped volume needs no more. */
   prune(): Promise<void>;
   find(volumeId: string): Promise<Volume | undefined>;

@@ -342,6 +342,7 @@ function copyVolumes(path: string, template: string): VolumeStore {
     branch: noHistory,
     findMoment: noHistory,
     history: noHistory,
+    keepRoom: async () => undefined,
     setHistoryRetention: async () => undefined,
   };
 }

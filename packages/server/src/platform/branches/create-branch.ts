@@ -9,6 +9,7 @@ import type { PlatformContext } from '../context.ts';
 import { listDatabaseRows } from '../databases/database-rows.ts';
 import { insertEndpoint, listEndpointRows } from '../endpoints/endpoint-rows.ts';
 import { startCompute } from '../endpoints/start-endpoint.ts';
+import { assertRoom } from '../hosts/assert-room.ts';
 import type { CreateBranchInput, CreatedBranch, Operation, Principal } from '../platform.ts';
 import { getProjectAccess } from '../projects/project-access.ts';
 import { findProjectRow, lockProject, type ProjectRow } from '../projects/project-rows.ts';
@@ -48,6 +49,7 @@ export async function createBranch(
   const parentId = input.parentId ?? (await findDefaultBranchId(metadata, projectId)) ?? '';
   const parent = await getBranchRow(context, principal, projectId, parentId);
   checkParent(parent);
+  await assertRoom(context);
   // Here, so that a moment that is not kept is refused before there is anything.
   const source = must(await findBranchVolumeId(metadata, parent.id), 'the branch has just been there');
   if (wanted.at.kind !== 'head') await context.host.findMoment(source, wanted.at);

@@ -4,6 +4,7 @@ import { PlatformError } from '../../kernel/errors.ts';
 import { checkName, notFound, printable } from '../checks.ts';
 import { runCommand, type Command } from '../command/run-command.ts';
 import type { PlatformContext } from '../context.ts';
+import { assertRoom } from '../hosts/assert-room.ts';
 import type { BranchChange, Principal, RestoreBranchInput } from '../platform.ts';
 import { lockProject } from '../projects/project-rows.ts';
 import { checkMoment } from './branch-checks.ts';
@@ -42,6 +43,7 @@ export async function restoreBranch(
   checkSource(source, target);
   const sourceVolumeId = must(await findBranchVolumeId(context.metadata, source.id));
   await context.host.findMoment(sourceVolumeId, at);
+  await assertRoom(context);
   const { operations } = await runCommand(context, async (command) => {
     const { tx } = command;
     if (!(await lockProject(tx, projectId))) throw notFound('project', projectId);

@@ -11,6 +11,7 @@ import type { Command } from '../command/run-command.ts';
 import { transact } from '../command/transact.ts';
 import { unlessFull } from '../command/unless-full.ts';
 import type { PlatformContext, PlatformDeps } from '../context.ts';
+import { assertRoom } from '../hosts/assert-room.ts';
 import { removeFromHost } from '../hosts/remove-from-host.ts';
 import type { EndpointChange, Endpoints, Principal } from '../platform.ts';
 import { findProjectRow } from '../projects/project-rows.ts';
@@ -61,6 +62,7 @@ export async function createEndpoint(
   const project = await findProjectRow(context.metadata, projectId);
   if (!project) throw notFound('project', projectId);
   const wanted = checkNewEndpoint(context, project, input, 'endpoint.');
+  if (input.type === 'read_only') await assertRoom(context);
   const { value: endpointId, operations } = await changeBranch(context, { projectId, branchId }, (command, branch) =>
     insertOne(command, branch, wanted),
   );

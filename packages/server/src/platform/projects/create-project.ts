@@ -11,6 +11,7 @@ import { insertDatabase } from '../databases/database-rows.ts';
 import { getBranch } from '../branches/get-branch.ts';
 import { insertEndpoint, listEndpointRows } from '../endpoints/endpoint-rows.ts';
 import { startCompute } from '../endpoints/start-endpoint.ts';
+import { assertRoom } from '../hosts/assert-room.ts';
 import { ensureHost } from '../hosts/host-rows.ts';
 import type { HostEngines } from '../hosts/host-engines.ts';
 import type { CreatedProject, CreateProjectInput, Principal } from '../platform.ts';
@@ -49,6 +50,7 @@ export async function createProject(
   const ids: NewIds = { projectId: newProjectId(), branchId: newBranchId(), endpointId: newEndpointId() };
   const wanted = checkNewProject(context, input, ids.projectId);
   const { hostId } = await engines.getHostFor(wanted.pgVersion);
+  await assertRoom(context);
   const owner = { branchId: ids.branchId, role: wanted.roleName };
   const secret = newRoleSecret(context.passwords, owner, wanted);
 

@@ -7,6 +7,7 @@ import { getBranchRow } from '../branches/get-branch.ts';
 import { badField, checkName, notFound, printable } from '../checks.ts';
 import { runCommand, type Command } from '../command/run-command.ts';
 import type { PlatformContext } from '../context.ts';
+import { assertRoom } from '../hosts/assert-room.ts';
 import type { Principal, SnapshotChange, Snapshots } from '../platform.ts';
 import { lockProject } from '../projects/project-rows.ts';
 import { getSnapshotRow } from './get-snapshot.ts';
@@ -35,6 +36,7 @@ export async function createSnapshot(
   if (input.name !== undefined) checkName('name', input.name);
   checkReady(branch, 'take a snapshot');
   await context.host.findMoment(must(await findBranchVolumeId(context.metadata, branch.id)), at);
+  await assertRoom(context);
   const { value: id, operations } = await runCommand(context, async (command) => {
     const { tx } = command;
     if (!(await lockProject(tx, projectId))) throw notFound('project', projectId);

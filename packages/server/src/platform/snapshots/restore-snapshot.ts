@@ -15,6 +15,7 @@ import { runCommand, type Command } from '../command/run-command.ts';
 import { transact } from '../command/transact.ts';
 import { unlessFull } from '../command/unless-full.ts';
 import type { PlatformContext, PlatformDeps } from '../context.ts';
+import { assertRoom } from '../hosts/assert-room.ts';
 import { removeFromHost } from '../hosts/remove-from-host.ts';
 import type { BranchChange, Principal, Snapshots } from '../platform.ts';
 import { getHistoryRetention, lockProject } from '../projects/project-rows.ts';
@@ -71,6 +72,7 @@ export async function restoreSnapshot(
   if (input.name !== undefined) checkName('name', input.name);
   if (targetBranchId !== undefined) await getBranchRow(context, principal, projectId, targetBranchId);
   const branchId = newBranchId();
+  await assertRoom(context);
   const { operations } = await runCommand(context, async (command) => {
     const { tx } = command;
     if (!(await lockProject(tx, projectId))) throw notFound('project', projectId);

@@ -65,6 +65,7 @@ export class FakeHost implements Host {
   readonly calls: string[] = [];
   readonly faults: FakeHostFaults = { next: new Map(), isUnavailable: false, delayMs: 0, refuse: noRefusal };
   readonly engines = [17];
+  isDiskFull = false;
   readonly #news = new Notifier();
   #version = 0;
 
@@ -138,7 +139,13 @@ export class FakeHost implements Host {
 
   async storageSpace(): Promise<StorageSpace> {
     await this.#arrive('storageSpace', '');
-    return { totalBytes: 100_000_000, freeBytes: 90_000_000, diskFreeBytes: 200_000_000, pool: null };
+    return {
+      totalBytes: 100_000_000,
+      freeBytes: 90_000_000,
+      diskFreeBytes: 200_000_000,
+      isDiskFull: this.isDiskFull,
+      pool: null,
+    };
   }
 
   async growStorage(): Promise<StorageSpace> {

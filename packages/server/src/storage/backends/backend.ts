@@ -23,7 +23,7 @@ export interface StorageBackend {
   removeTree(path: string): Promise<void>;
   /** Makes a tree durable, as far as the sync of its parent directory will not do it by itself. */
   settleTree(path: string): Promise<void>;
-  /** Grows `root` by what its disk has to give, if it can. */
+  /** Grows `root` if it is running out of room and its disk has some to give. Cheap where it is not. */
   makeRoom(): Promise<void>;
   /** May walk all files of the tree. */
   measureTree(path: string): Promise<TreeUsage>;

@@ -1,0 +1,17 @@
+import { PlatformError } from '../../kernel/errors.ts';
+import type { PlatformDeps } from '../context.ts';
+
+/**
+ * Refuses what makes a volume while the host's disk is full. Before any row is written: the metadata database may live
+ * on the same disk, and what it could not write it could not take back.
+ * @throws PlatformError NO_SPACE
+ */
+export async function assertRoom({ host }: Pick<PlatformDeps, 'host'>): Promise<void> {
+  const { isDiskFull } = await host.storageSpace();
+  if (isDiskFull) {
+    throw new PlatformError(
+      'NO_SPACE',
+      'Cannot make a volume: the disk that holds the data directory is full. Free space, then retry',
+    );
+  }
+}
