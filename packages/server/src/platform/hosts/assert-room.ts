@@ -7,11 +7,20 @@ import type { PlatformDeps } from '../context.ts';
  * @throws PlatformError NO_SPACE
  */
 export async function assertRoom({ host }: Pick<PlatformDeps, 'host'>): Promise<void> {
-  const { isDiskFull } = await host.storageSpace();
-  if (isDiskFull) {
+  if (await isDiskFull(host)) {
     throw new PlatformError(
       'NO_SPACE',
       'Cannot make a volume: the disk that holds the data directory is full. Free space, then retry',
     );
+  }
+}
+
+/** A host that is away delays the operation and does not refuse it. */
+async function isDiskFull(host: PlatformDeps['host']): Promise<boolean> {
+  try {
+    return (await host.storageSpace()).isDiskFull;
+  } catch (error) {
+    if (error instanceof PlatformError && error.code === 'HOST_UNAVAILABLE') return false;
+    throw error;
   }
 }

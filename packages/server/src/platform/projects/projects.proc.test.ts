@@ -49,6 +49,21 @@ test('a new project has a branch, an endpoint, a role, a database and a way in',
   expect(revealed.reveal()).toBe(password);
 });
 
+test('while the disk is full nothing is written that would need a volume', async () => {
+  await using t = await testPlatform();
+  const { project, branch } = await t.platform.projects.create(t.principal, {});
+  const before = await countRows(t);
+  t.host.isDiskFull = true;
+  const refused = { code: 'NO_SPACE' };
+  const { projects, branches, snapshots, endpoints } = t.platform;
+  await expect(projects.create(t.principal, {})).rejects.toMatchObject(refused);
+  await expect(branches.create(t.principal, project.id, {})).rejects.toMatchObject(refused);
+  await expect(snapshots.create(t.principal, project.id, branch.id, {})).rejects.toMatchObject(refused);
+  const replica = { branchId: branch.id, type: 'read_only' } as const;
+  await expect(endpoints.create(t.principal, project.id, replica)).rejects.toMatchObject(refused);
+  expect(await countRows(t)).toBe(before);
+});
+
 test('the directory knows a new project before the answer', async () => {
   const confirmed: number[] = [];
   await using t = await testPlatform({ barrier: async (seq) => void confirmed.push(seq) });
