@@ -37,6 +37,8 @@ export class Subjects {
   readonly branches: BranchApi;
   /** From the call to the contents read, of every branch made. */
   readonly createMs: number[] = [];
+  /** The same of every restore. */
+  readonly restoreMs: number[] = [];
 
   constructor(branches: BranchApi) {
     this.branches = branches;
@@ -62,6 +64,7 @@ export class Subjects {
     const before = target.line;
     target.line = { origin: { line: source.line, cuts: cutsOf(moment, began) } };
     await this.expectExact(target, `restore ${describe(moment)}`);
+    this.restoreMs.push(performance.now() - began);
     return before;
   }
 
