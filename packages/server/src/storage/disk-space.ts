@@ -40,6 +40,20 @@ export async function assertRoom(hostDir: string, backend: StorageBackend): Prom
   if (!(await hasRoom())) throw noSpace();
 }
 
+/** The same for a volume of known size, whose WAL lies on the host's filesystem. @throws PlatformError NO_SPACE */
+export async function assertRoomFor(
+  hostDir: string,
+  backend: StorageBackend,
+  { dataBytes, walBytes }: { readonly dataBytes: number; readonly walBytes: number },
+): Promise<void> {
+  const reserve = await reserveBytes(hostDir);
+  const hasRoom = async (): Promise<boolean> =>
+    (await freeBytes(hostDir)) >= reserve + walBytes && (await freeBytes(backend.root)) >= reserve + dataBytes;
+  if (await hasRoom()) return;
+  await backend.makeRoom();
+  if (!(await hasRoom())) throw noSpace();
+}
+
 export function noSpace(cause?: unknown): PlatformError {
   return new PlatformError('NO_SPACE', 'Cannot create the volume: the disk of this host is full', { cause });
 }

@@ -16,7 +16,7 @@ export class Layout {
     return join(this.root, name);
   }
 
-  logDir(name: 'wal' | 'history'): string {
+  logDir(name: 'wal' | 'history' | 'archive'): string {
     return join(this.hostDir, name);
   }
 
@@ -34,6 +34,10 @@ export class Layout {
 
   historyDir(volumeId: string): string {
     return join(this.logDir('history'), volumeId);
+  }
+
+  archiveDir(volumeId: string): string {
+    return join(this.logDir('archive'), volumeId);
   }
 
   pointTree({ pointId, place }: RestorePoint): string {

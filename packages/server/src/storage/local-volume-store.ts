@@ -9,12 +9,13 @@ import { syncDirectory } from '../kernel/atomic-file.ts';
 import { codeOf, isNoSpace, messageOf, PlatformError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import type { Secret } from '../kernel/secret.ts';
+import { VolumeArchives } from './archive/volume-archives.ts';
 import { branchVolume } from './branch-volume.ts';
 import { apparentBytes, assertRoom, exclusiveWalBytes, noSpace } from './disk-space.ts';
 import { assertVolumeId, findVolume, getVolume } from './find-volume.ts';
 import { beginLineage, ensureLineage } from './history/begin-lineage.ts';
 import { needsReplay } from './history/choose-base.ts';
-import { describeHistory } from './history/describe-history.ts';
+import { describeArchived, describeHistory } from './history/describe-history.ts';
 import { neededFrom } from './history/lineage.ts';
 import { LineageStore } from './history/lineage-store.ts';
 import { findHeadOf, findPlan, inLineageOf } from './history/plan-moment.ts';
@@ -74,7 +75,7 @@ export async function createVolumeStore(options: VolumeStoreOptions): Promise<Vo
   for (const name of ['', 'templates', 'volumes', 'staging']) await ensureDirectory(join(backend.root, name), PASSABLE);
   for (const name of ['trash', 'points']) await ensureDirectory(join(backend.root, name), OURS);
   await ensureDirectory(join(hostDir, 'wal'), PASSABLE);
-  await ensureDirectory(join(hostDir, 'history'), OURS);
+  for (const name of ['history', 'archive']) await ensureDirectory(join(hostDir, name), OURS);
   const layout = new Layout(hostDir, backend.root);
   const lineages = new LineageStore({ historyDir: layout.logDir('history'), log });
   const templates = createTemplateStore({
@@ -95,6 +96,7 @@ class LocalVolumeStore implements VolumeStore {
   readonly #templates: TemplateStore;
   readonly #points: RestorePoints;
   readonly #pruner: Pruner;
+  readonly #archives: VolumeArchives;
   /** Create, branch and delete of one volume take turns. */
   readonly #turns = new Turns();
   readonly #looks = new Map<string, WalLook>();
@@ -105,6 +107,7 @@ class LocalVolumeStore implements VolumeStore {
     this.#templates = templates;
     this.#points = new RestorePoints(parts);
     this.#pruner = new Pruner(parts, this.#points);
+    this.#archives = new VolumeArchives(parts, this.#points);
   }
 
   async prepare(engine: Engine): Promise<void> {
@@ -118,37 +121,47 @@ class LocalVolumeStore implements VolumeStore {
   }
 
   async branch(options: BranchVolumeOptions): Promise<Moment> {
-    const { volumeId } = options;
+    const { volumeId, sourceId } = options;
+    await this.bringBack(sourceId);
     await this.#makeOnce(volumeId, () => branchVolume(this.#parts, this.#points, options).then(() => undefined));
     const { begin } = await this.#ensureLineage(volumeId);
     return { lsn: begin.lsn, timeUs: begin.timeUs };
   }
 
   async findMoment(volumeId: string, at: MomentRequest): Promise<Moment> {
+    await this.bringBack(volumeId);
     const { lsn, timeUs } = await inLineageOf(this.#parts, { volumeId, at }, (found) =>
       findPlan(this.#parts, found, at),
     );
     return { lsn, timeUs };
   }
 
-  history(volumeId: string): Promise<VolumeHistory> {
-    return describeHistory(this.#parts, volumeId);
+  async history(volumeId: string): Promise<VolumeHistory> {
+    const { lineages } = this.#parts;
+    const lineage = (await this.#archives.find(volumeId)) && (await lineages.find(volumeId));
+    return lineage ? describeArchived(lineage) : describeHistory(this.#parts, volumeId);
   }
 
   async setHistoryRetention(volumeId: string, seconds: number): Promise<void> {
     const { layout, lineages, lineageTurns } = this.#parts;
     await lineageTurns.take(volumeId, async () => {
-      const lineage = await ensureLineage(this.#parts, await getVolume(layout, volumeId));
+      const present = await lineages.find(volumeId);
+      const lineage = present ?? (await ensureLineage(this.#parts, await getVolume(layout, volumeId)));
       if (lineage.retentionSeconds !== seconds) await lineages.put({ ...lineage, retentionSeconds: seconds });
     });
   }
 
   async claim(volumeId: string): Promise<Volume | undefined> {
     this.#pruner.touch(volumeId);
-    await this.#parts.still.claim(volumeId);
-    const volume = await this.find(volumeId);
-    if (!volume) this.#parts.still.release(volumeId);
-    return volume;
+    for (;;) {
+      await this.bringBack(volumeId);
+      await this.#parts.still.claim(volumeId);
+      const volume = await this.find(volumeId);
+      if (volume && !volume.isArchived) return volume;
+      this.#parts.still.release(volumeId);
+      // It was archived just before the claim.
+      if (!volume) return undefined;
+    }
   }
 
   released(volumeId: string): void {
@@ -192,13 +205,34 @@ class LocalVolumeStore implements VolumeStore {
     return this.#pruner.prune();
   }
 
-  find(volumeId: string): Promise<Volume | undefined> {
-    return findVolume(this.#parts.layout, volumeId);
+  async archiveVolume(volumeId: string): Promise<boolean> {
+    assertVolumeId(volumeId);
+    return await this.#turns.take(volumeId, async () => {
+      if (await this.#archives.find(volumeId)) return true;
+      const outcome = await this.#archives.archive(await getVolume(this.#parts.layout, volumeId));
+      if (outcome.archived) this.#looks.delete(volumeId);
+      else this.#parts.log.info({ volumeId, why: outcome.why }, 'volume not archived');
+      return outcome.archived;
+    });
+  }
+
+  async bringBack(volumeId: string): Promise<void> {
+    if (!(await this.#archives.find(volumeId))) return;
+    await this.#turns.take(volumeId, () => this.#archives.bringBack(volumeId));
+  }
+
+  listArchived(): Promise<readonly string[]> {
+    return this.#archives.list();
+  }
+
+  async find(volumeId: string): Promise<Volume | undefined> {
+    return (await findVolume(this.#parts.layout, volumeId)) ?? (await this.#archives.findVolume(volumeId));
   }
 
   async list(): Promise<readonly Volume[]> {
     const volumes: Volume[] = [];
-    await forEachParallel(await readdir(this.#parts.layout.treeDir('volumes')), async (name) => {
+    const names = [...(await readdir(this.#parts.layout.treeDir('volumes'))), ...(await this.#archives.list())];
+    await forEachParallel(names, async (name) => {
       try {
         volumes.push(must(await this.find(name), NOT_A_VOLUME));
       } catch (error) {
@@ -212,9 +246,11 @@ class LocalVolumeStore implements VolumeStore {
     assertVolumeId(volumeId);
     const { layout, lineageTurns } = this.#parts;
     await this.#turns.take(volumeId, async () => {
+      const isArchived = (await this.#archives.find(volumeId)) !== undefined;
+      await this.#archives.remove(volumeId);
       const trash = join(layout.treeDir('trash'), `${volumeId}.${randomBytes(4).toString('hex')}`);
       const isThere = await lineageTurns.take(volumeId, () => renameIfThere(layout.volumeDir(volumeId), trash));
-      if (!isThere) return;
+      if (!isThere && !isArchived) return;
       await syncDirectory(layout.treeDir('volumes'));
       this.#looks.delete(volumeId);
       await this.#parts.backend.removeTree(trash);
@@ -223,6 +259,10 @@ class LocalVolumeStore implements VolumeStore {
   }
 
   async usage(volumeId: string): Promise<VolumeUsage> {
+    const archive = await this.#archives.find(volumeId);
+    if (archive) {
+      return { logicalBytes: archive.logicalBytes, exclusiveBytes: archive.compressedBytes, sharedBytes: 0 };
+    }
     const volume = await getVolume(this.#parts.layout, volumeId);
     const [logicalBytes, { exclusiveBytes, sharedBytes }, walBytes] = await Promise.all([
       apparentBytes(join(volume.dataPath, 'base')),
@@ -242,9 +282,12 @@ class LocalVolumeStore implements VolumeStore {
         });
       }
     }
+    await this.#archives.recover();
+    const archived = new Set(await this.#archives.list());
+    for (const volumeId of archived) await this.#archives.clear(volumeId);
     const logs = await Promise.all([readdir(layout.logDir('wal')), readdir(layout.logDir('history'))]);
     for (const volumeId of new Set(logs.flat())) {
-      if (existsSync(layout.volumeDir(volumeId))) continue;
+      if (archived.has(volumeId) || existsSync(layout.volumeDir(volumeId))) continue;
       log.info({ volumeId }, 'removing WAL and history without a volume');
       await rm(layout.walDir(volumeId), { recursive: true, force: true });
       await lineages.remove(volumeId);

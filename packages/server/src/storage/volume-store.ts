@@ -17,6 +17,8 @@ export interface Volume {
   readonly walPath: string;
   /** A clone whose WAL has not been replayed yet: the first start promotes it (`compute/` says how). */
   readonly needsPromotion: boolean;
+  /** Kept compressed: nothing is at its paths until `claim` or `bringBack`. */
+  readonly isArchived?: true;
 }
 
 export interface CreateVolumeOptions {
@@ -108,6 +110,19 @@ export interface VolumeStore {
   keepRoom(): Promise<void>;
   /** Drops history that is older than its retention, and WAL that a stopped volume needs no more. */
   prune(): Promise<void>;
+  /**
+   * Makes a volume that nobody uses a compressed archive, if its history holds nothing but its head and the archive takes
+   * less than it gives back. Gives up when a claim comes. True also if it is archived already.
+   * @throws PlatformError NOT_FOUND, NO_SPACE
+   */
+  archiveVolume(volumeId: string): Promise<boolean>;
+  /**
+   * Makes an archived volume what it was; nothing if it is not archived. `claim`, `branch` and `findMoment` do so by themselves.
+   * @throws PlatformError NO_SPACE: it stays archived
+   */
+  bringBack(volumeId: string): Promise<void>;
+  /** Ids of all archived volumes. */
+  listArchived(): Promise<readonly string[]>;
   find(volumeId: string): Promise<Volume | undefined>;
   list(): Promise<readonly Volume[]>;
   /** Idempotent. */

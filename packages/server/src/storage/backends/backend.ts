@@ -21,6 +21,8 @@ export interface StorageBackend {
   cloneRunningTree(source: string, target: string, owner: FileOwner | null): Promise<void>;
   /** Removes a tree, or a directory that holds trees. Idempotent. */
   removeTree(path: string): Promise<void>;
+  /** Waits until removed trees count no more, where their space is given back in the background. */
+  settleRemovals(): Promise<void>;
   /** Makes a tree durable, as far as the sync of its parent directory will not do it by itself. */
   settleTree(path: string): Promise<void>;
   /** Grows `root` if it is running out of room and its disk has some to give. Cheap where it is not. */

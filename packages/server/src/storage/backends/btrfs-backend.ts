@@ -30,6 +30,11 @@ export function createBtrfsBackend({ root, location, advice, makeRoom }: Backend
     cloneTree,
     cloneRunningTree: cloneTree,
     removeTree,
+    async settleRemovals() {
+      // Deleted subvolumes are cleaned away after the next commit, which may be half a minute off.
+      await runSystemTool('btrfs', 'filesystem', 'sync', root);
+      await runSystemTool('btrfs', 'subvolume', 'sync', root);
+    },
     // A rename of a subvolume makes the next sync of its parent a commit of the whole filesystem.
     async settleTree() {},
     makeRoom: makeRoom ?? (async () => {}),

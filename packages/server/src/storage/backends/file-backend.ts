@@ -42,6 +42,7 @@ export function createFileBackend({ name, root, location, advice, makeRoom }: Fi
     async removeTree(path) {
       await rm(path, REMOVE);
     },
+    async settleRemovals() {},
     settleTree: syncTree,
     makeRoom: makeRoom ?? (async () => {}),
     // No cheap way to tell shared blocks of a reflink apart.

@@ -52,6 +52,7 @@ export async function openZfsBackend({ root, location, advice }: BackendOptions)
     cloneTree: (source, target, owner) => datasets.clone(source, target, owner),
     cloneRunningTree: (source, target, owner) => datasets.clone(source, target, owner),
     removeTree: (path) => datasets.remove(path),
+    async settleRemovals() {},
     async settleTree(path) {
       await syncDirectory(dataPathOf(path));
       await syncDirectory(path);

@@ -24,6 +24,17 @@ export async function describeHistory(parts: StoreParts, volumeId: string): Prom
   };
 }
 
+/** Of a volume that is kept compressed: its history holds its head alone, and takes no space of its own. */
+export function describeArchived(lineage: Lineage): VolumeHistory {
+  const now = new Date();
+  const { lsn, timeUs } = lineage.begin;
+  return {
+    oldest: { lsn, timeUs: Math.max(timeUs, timeUsOf(horizonOf(lineage, now))) },
+    newest: { lsn, timeUs: timeUsOf(now) },
+    bytes: 0,
+  };
+}
+
 /** The first moment at or after the horizon, be it in the lineage of a volume that this one came from. */
 async function findOldest(parts: StoreParts, volumeId: string, horizon: Date): Promise<Moment> {
   const horizonUs = timeUsOf(horizon);

@@ -75,7 +75,7 @@ export class Pruner {
   }
 }
 
-async function removeSegmentsBefore(directory: string, lsn: Lsn): Promise<void> {
+export async function removeSegmentsBefore(directory: string, lsn: Lsn): Promise<void> {
   const first = segmentStart(lsn);
   for (const name of await readdir(directory)) {
     const segment = parseSegmentName(name);
@@ -84,7 +84,7 @@ async function removeSegmentsBefore(directory: string, lsn: Lsn): Promise<void> 
 }
 
 /** A replication slot reads on where its reader left off. */
-async function hasSlots(dataPath: string): Promise<boolean> {
+export async function hasSlots(dataPath: string): Promise<boolean> {
   try {
     return (await readdir(join(dataPath, 'pg_replslot'))).length > 0;
   } catch (error) {
