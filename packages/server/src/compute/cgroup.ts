@@ -1,4 +1,5 @@
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { codeOf } from '../kernel/errors.ts';
 import { sleep } from '../kernel/wait.ts';
@@ -11,7 +12,7 @@ import { memoryBytesOf, type ComputeSize } from './settings.ts';
 export interface CgroupTree {
   readonly version: 'v1' | 'v2';
   /** Makes the group, sets its limits and moves the processes there. Repeating it updates the limits. */
-  place(name: string, size: ComputeSize, pids: readonly number[]): void;
+  place(name: string, size: PlacedSize, pids: readonly number[]): void;
   /** Removes an empty group; waits a little for the kernel to see it empty. Idempotent. */
   remove(name: string): Promise<void>;
   list(): string[];
@@ -26,6 +27,12 @@ export interface OpenCgroupsOptions {
   readonly groupName: string;
 }
 
+/** What a group is for. A compute that starts has CPU time as if it were large: a client waits, a clone has WAL to replay. */
+export interface PlacedSize extends ComputeSize {
+  readonly isStarting?: boolean;
+}
+
+const STARTING: ComputeSize = { minCu: 8, maxCu: availableParallelism() };
 const CPU_PERIOD_US = 100_000;
 const REMOVE_TRIES = 100;
 
@@ -43,23 +50,31 @@ export function openCgroups({ mountPath = '/sys/fs/cgroup', groupName }: OpenCgr
 }
 
 /** The limits as files of cgroup v2. @see https://docs.kernel.org/admin-guide/cgroup-v2.html */
-export function limitsV2({ minCu, maxCu }: ComputeSize): Record<string, string> {
+export function limitsV2(size: PlacedSize): Record<string, string> {
+  const { minCu, maxCu } = cpuOf(size);
   return {
     'cpu.max': `${Math.round(maxCu * CPU_PERIOD_US)} ${CPU_PERIOD_US}`,
     'cpu.weight': String(Math.min(10_000, Math.max(1, Math.round(minCu * 100)))),
-    'memory.max': String(memoryBytesOf(maxCu)),
+    'memory.max': String(memoryBytesOf(size.maxCu)),
   };
 }
 
+/** The larger of the two: a large compute is not held back while it starts. */
+function cpuOf({ minCu, maxCu, isStarting = false }: PlacedSize): ComputeSize {
+  if (!isStarting) return { minCu, maxCu };
+  return { minCu: Math.max(minCu, STARTING.minCu), maxCu: Math.max(maxCu, STARTING.maxCu) };
+}
+
 /** The limits as files of cgroup v1, by controller. */
-export function limitsV1({ minCu, maxCu }: ComputeSize): Record<'cpu' | 'memory', Record<string, string>> {
+export function limitsV1(size: PlacedSize): Record<'cpu' | 'memory', Record<string, string>> {
+  const { minCu, maxCu } = cpuOf(size);
   return {
     cpu: {
       'cpu.cfs_period_us': String(CPU_PERIOD_US),
       'cpu.cfs_quota_us': String(Math.round(maxCu * CPU_PERIOD_US)),
       'cpu.shares': String(Math.max(2, Math.round(minCu * 1024))),
     },
-    memory: { 'memory.limit_in_bytes': String(memoryBytesOf(maxCu)) },
+    memory: { 'memory.limit_in_bytes': String(memoryBytesOf(size.maxCu)) },
   };
 }
 
@@ -81,7 +96,7 @@ function openV1(mountPath: string, groupName: string): CgroupTree | undefined {
   const controllers = ['cpu', 'memory'] as const;
   const parts = controllers.map((controller) => ({
     base: join(mountPath, controller, groupName),
-    limits: (size: ComputeSize) => limitsV1(size)[controller],
+    limits: (size: PlacedSize) => limitsV1(size)[controller],
   }));
   if (controllers.some((controller) => !existsSync(join(mountPath, controller, 'cgroup.procs')))) return undefined;
   for (const { base } of parts) mkdirSync(base, { recursive: true });
@@ -90,7 +105,7 @@ function openV1(mountPath: string, groupName: string): CgroupTree | undefined {
 
 interface TreePart {
   readonly base: string;
-  readonly limits: (size: ComputeSize) => Record<string, string>;
+  readonly limits: (size: PlacedSize) => Record<string, string>;
 }
 
 function makeTree(version: 'v1' | 'v2', parts: readonly TreePart[]): CgroupTree {

@@ -14,7 +14,7 @@ export interface RunningCompute {
  * WAL after which a volume gets a restore point: replay of less takes about a second. Where a point is a copy of all
  * files, it is made only once there is as much WAL as data, so that history at most doubles what is written.
  */
-export const POINT_BYTES = 64 * 1024 ** 2;
+export const POINT_BYTES = 512 * 1024 ** 2;
 
 interface Kept {
   /** What is under way; one thing at a time. */

@@ -77,7 +77,7 @@ async function run<T>(
     promotes: first?.promotes === true,
     onSpawn: (pid) => {
       try {
-        deps.cgroups?.place(shortOf(computeId), SIZE, [pid]);
+        deps.cgroups?.place(shortOf(computeId), { ...SIZE, isStarting: true }, [pid]);
       } catch (error) {
         log.warn({ computeId, error: messageOf(error) }, 'compute runs without cgroup');
       }

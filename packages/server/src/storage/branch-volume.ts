@@ -5,6 +5,7 @@ import { syncDirectory } from '../kernel/atomic-file.ts';
 import { codeOf } from '../kernel/errors.ts';
 import { withRecoveryState } from '../wal/control-file.ts';
 import { cutSegment } from '../wal/cut-segment.ts';
+import { formatLsn } from '../wal/lsn.ts';
 import { historyFileName, segmentStart } from '../wal/segment-name.ts';
 import { archiveWal } from './history/archive-wal.ts';
 import { needsReplay } from './history/choose-base.ts';
@@ -14,19 +15,20 @@ import type { ResolvedMoment } from './history/resolve-moment.ts';
 import { makeVolume } from './make-volume.ts';
 import type { RestorePoints } from './restore-points.ts';
 import type { StoreParts } from './store-parts.ts';
-import { readVolumeRecord, type VolumeRecord } from './volume-record.ts';
+import { readVolumeRecord, type ReplicaRecord, type VolumeRecord } from './volume-record.ts';
 import type { BranchVolumeOptions, FileOwner, Moment } from './volume-store.ts';
 
 /**
  * Makes a volume that is another as it was at a moment. Two steps: in the turn of the lineage that holds the moment, the
  * child gets a lineage of its own, with links to the WAL that it will replay and a reference to its base; then, with
  * nothing held, its data is cloned from there. The caller has the turn of the child's id, and removes what a failure
- * leaves.
+ * leaves. A replica's lineage holds on to its base while that is cloned, and ends with it.
  */
 export async function branchVolume(
   parts: StoreParts,
   points: RestorePoints,
   options: BranchVolumeOptions,
+  replica?: Omit<ReplicaRecord, 'redoLsn'>,
 ): Promise<Moment> {
   const { sourceId, at, backup, owner } = options;
   const { moment, source } = await inLineageOf(parts, { volumeId: sourceId, at }, async ({ volume, lineage }) => {
@@ -35,13 +37,22 @@ export async function branchVolume(
     return { moment: resolved, source: await recordOf(parts, volume.volumeId) };
   });
   const { volumeId } = options;
+  const redoLsn = formatLsn(moment.base.redoLsn);
   await makeVolume(parts, {
-    record: { ...source, volumeId, owner, createdAt: new Date().toISOString() },
+    record: {
+      ...source,
+      volumeId,
+      owner,
+      createdAt: new Date().toISOString(),
+      ...(replica ? { replica: { ...replica, redoLsn } } : {}),
+    },
     sourceTree: parts.layout.pointTree(moment.base),
     finish: async (dataPath) => {
-      if (needsReplay(moment.base, moment.lsn)) await readyForReplay(dataPath, owner, moment);
+      if (replica || needsReplay(moment.base, moment.lsn)) await readyForReplay(dataPath, owner, moment);
+      if (replica) await parts.lineages.remove(volumeId);
     },
   });
+  if (replica) await points.removeUnreferenced([moment.base]);
   return { lsn: moment.lsn, timeUs: moment.timeUs };
 }
 
@@ -88,7 +99,7 @@ async function layWal(walPath: string, owner: FileOwner | null, { lsn, wal, base
       await link(from, to);
       continue;
     }
-    await cutSegment(from, to, lsn);
+    await cutSegment(from, to, { from: base.redoLsn, end: lsn });
     if (owner) await lchown(to, owner.uid, owner.gid);
   }
   if (owner) await lchown(walPath, owner.uid, owner.gid);

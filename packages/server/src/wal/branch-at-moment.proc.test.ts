@@ -60,7 +60,7 @@ async function branch(base: TestCluster, { source, timelines, end, consistent }:
   for (let at = segmentStart(control.redo); at < end; at = nextSegmentStart(at)) {
     const name = segmentName(timelineOfSegment(timelines, at), at);
     const [from, to] = [join(source.walPath, name), join(clone.walPath, name)];
-    await (nextSegmentStart(at) <= end ? link(from, to) : cutSegment(from, to, end));
+    await (nextSegmentStart(at) <= end ? link(from, to) : cutSegment(from, to, { from: control.redo, end }));
   }
   for (const name of await readdir(source.walPath)) {
     if (name.endsWith('.history')) await link(join(source.walPath, name), join(clone.walPath, name));
@@ -83,11 +83,10 @@ describe.each(await engines())('a branch of Postgres $fullVersion ($source)', (e
     await using source = await base.clone();
     const { control } = await readControlFile(base.dataPath);
     const redoSegment = segmentName(1, control.redo);
-    await cutSegment(
-      join(base.walPath, redoSegment),
-      join(source.walPath, redoSegment),
-      nextSegmentStart(control.redo),
-    );
+    await cutSegment(join(base.walPath, redoSegment), join(source.walPath, redoSegment), {
+      from: control.redo,
+      end: nextSegmentStart(control.redo),
+    });
     await source.takeOwnership();
     await source.start();
     const committed = await commitRows(source, 1, 600);
@@ -96,7 +95,7 @@ describe.each(await engines())('a branch of Postgres $fullVersion ($source)', (e
     const baseEnd = await endOfRecordAt(wal, control.checkpoint);
     for (let i = 0; i < 20; i++) {
       const at = i === 0 ? last : baseEnd + BigInt(Math.floor(Math.random() * Number(last - baseEnd)));
-      const end = must(await lastRecordEndAtOrBefore(wal, at));
+      const end = must(await lastRecordEndAtOrBefore(wal, at, control.redo));
       await using clone = await branch(base, { source, timelines: FIRST_TIMELINE, end, consistent: baseEnd });
       const rows = await rowsAfterPromotion(clone);
       expect(rows).toEqual(expectedRows(committed, end, rows.length));
@@ -128,7 +127,7 @@ describe.each(await engines())('a branch of Postgres $fullVersion ($source)', (e
     const wal = walDirectory(child.walPath, timelines);
     for (let i = 0; i < 4; i++) {
       const moment = must(ofChild[Math.floor(Math.random() * ofChild.length)]);
-      const cut = must(await lastRecordEndAtOrBefore(wal, moment.after));
+      const cut = must(await lastRecordEndAtOrBefore(wal, moment.after, control.redo));
       await using grandchild = await branch(source, { source: child, timelines, end: cut, consistent: end });
       expect((await rowsAfterPromotion(grandchild)).filter((n) => n > 10_000)).toEqual(
         ofChild.filter(({ n }) => n <= moment.n).map(({ n }) => n),

@@ -20,6 +20,11 @@ const AT = {
   backupStart: 152,
   backupEnd: 160,
   backupEndRequired: 168,
+  maxConnections: 180,
+  maxWorkerProcesses: 184,
+  maxWalSenders: 188,
+  maxPreparedTransactions: 192,
+  maxLocksPerTransaction: 196,
   blockBytes: 216,
   walBlockBytes: 224,
   segmentBytes: 228,
@@ -58,7 +63,20 @@ export interface ControlFile {
   readonly checkpointTime: Date;
   readonly minRecoveryPoint: Lsn;
   readonly minRecoveryPointTimeline: number;
+  readonly capacity: Capacity;
 }
+
+/** Settings that a standby must have as high as its primary. */
+export const CAPACITY_NAMES = [
+  'max_connections',
+  'max_worker_processes',
+  'max_wal_senders',
+  'max_prepared_transactions',
+  'max_locks_per_transaction',
+] as const;
+
+/** Settings by their names, as the Postgres that wrote the volume's WAL last started with them. */
+export type Capacity = Readonly<Record<(typeof CAPACITY_NAMES)[number], number>>;
 
 /** @throws Error if there is none, or it is not one of Postgres 14 to 18, whole. */
 export async function readControlFile(dataPath: string): Promise<{ control: ControlFile; bytes: Buffer }> {
@@ -83,6 +101,13 @@ export function parseControlFile(bytes: Uint8Array): ControlFile {
     checkpointTime: new Date(Number(view.getBigInt64(AT.checkpointTime, true)) * 1000),
     minRecoveryPoint: view.getBigUint64(AT.minRecoveryPoint, true),
     minRecoveryPointTimeline: view.getUint32(AT.minRecoveryPointTimeline, true),
+    capacity: {
+      max_connections: view.getInt32(AT.maxConnections, true),
+      max_worker_processes: view.getInt32(AT.maxWorkerProcesses, true),
+      max_wal_senders: view.getInt32(AT.maxWalSenders, true),
+      max_prepared_transactions: view.getInt32(AT.maxPreparedTransactions, true),
+      max_locks_per_transaction: view.getInt32(AT.maxLocksPerTransaction, true),
+    },
   };
 }
 

@@ -19,7 +19,7 @@ async function segmentIn(): Promise<{ directory: string; path: string; bytes: Bu
 test.each([8, 8192, 5_000_008, SEGMENT_BYTES])('keeps the first %i bytes, and a hole', async (size) => {
   const { directory, path, bytes } = await segmentIn();
   const target = join(directory, 'cut');
-  await cutSegment(path, target, START + BigInt(size));
+  await cutSegment(path, target, { from: START, end: START + BigInt(size) });
   const expected = Buffer.concat([bytes.subarray(0, size), Buffer.alloc(SEGMENT_BYTES - size)]);
   expect((await readFile(target)).equals(expected)).toBe(true);
   const { mode, blocks } = await stat(target);
@@ -28,13 +28,27 @@ test.each([8, 8192, 5_000_008, SEGMENT_BYTES])('keeps the first %i bytes, and a 
   expect((await readFile(path)).equals(bytes)).toBe(true);
 });
 
+test('of what is before the first record that is needed only the first page is kept', async () => {
+  const { directory, path, bytes } = await segmentIn();
+  const target = join(directory, 'cut');
+  await cutSegment(path, target, { from: START + 9_000_000n, end: START + 10_000_000n });
+  const copy = await readFile(target);
+  const page = Math.floor(9_000_000 / 8192) * 8192;
+  expect(copy.subarray(0, 8192).equals(bytes.subarray(0, 8192))).toBe(true);
+  expect(copy.subarray(page, 10_000_000).equals(bytes.subarray(page, 10_000_000))).toBe(true);
+  expect(copy.subarray(10_000_000).every((byte) => byte === 0)).toBe(true);
+  expect((await stat(target)).blocks * 512).toBeLessThan(1_200_000);
+});
+
 test('refuses a position in another segment, a target that is there, and a source that is too short', async () => {
   const { directory, path, bytes } = await segmentIn();
   for (const end of [START, START - 8n, START + BigInt(SEGMENT_BYTES) + 1n]) {
-    await expect(cutSegment(path, join(directory, 'cut'), end)).rejects.toThrow('Bug');
+    await expect(cutSegment(path, join(directory, 'cut'), { from: START, end })).rejects.toThrow('Bug');
   }
-  await expect(cutSegment(path, path, START + 8n)).rejects.toThrow('EEXIST');
+  await expect(cutSegment(path, path, { from: START, end: START + 8n })).rejects.toThrow('EEXIST');
   expect((await readFile(path)).equals(bytes)).toBe(true);
   await truncate(path, 100);
-  await expect(cutSegment(path, join(directory, 'short'), START + 200n)).rejects.toThrow('ends before');
+  await expect(cutSegment(path, join(directory, 'short'), { from: START, end: START + 200n })).rejects.toThrow(
+    'ends before',
+  );
 });

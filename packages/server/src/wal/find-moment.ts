@@ -4,14 +4,15 @@ import { walkWal } from './wal-reader.ts';
 import { withSegment, type WalSource } from './wal-source.ts';
 
 /**
- * The greatest end of a record that is at or before `lsn`; undefined if no record ends before it in the WAL that is
- * here without a gap. Where WAL ends before `lsn`, it is that end.
+ * The greatest end of a record that is at or before `lsn`; undefined if no record from `from` on ends before it in the
+ * WAL that is here without a gap. Where WAL ends before `lsn`, it is that end.
+ * @param from the end of a record, or the start of a segment: nothing before it is looked at
  */
-export async function lastRecordEndAtOrBefore(source: WalSource, lsn: Lsn): Promise<Lsn | undefined> {
-  for (let at = lsn - 1n; at >= 0n; at = segmentStart(at) - 1n) {
+export async function lastRecordEndAtOrBefore(source: WalSource, lsn: Lsn, from: Lsn): Promise<Lsn | undefined> {
+  for (let at = lsn - 1n; at >= from; at = segmentStart(at) - 1n) {
     if (!(await isPresent(source, at))) return undefined;
     const found = await walkWal(source, {
-      from: segmentStart(at),
+      from: segmentStart(at) > from ? segmentStart(at) : from,
       checksums: true,
       visit: (record) => (record.end > lsn ? 'stop' : undefined),
     });

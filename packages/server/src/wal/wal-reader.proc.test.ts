@@ -125,10 +125,12 @@ describe.each(await engines())('WAL of Postgres $fullVersion ($source)', (engine
     const end = must(seen.at(-1)).end;
     for (let i = 0; i < 40; i++) {
       const lsn = control.checkpoint + 1000n + BigInt(Math.floor(Math.random() * Number(end - control.checkpoint)));
-      expect(await lastRecordEndAtOrBefore(source, lsn)).toBe(seen.findLast((record) => record.end <= lsn)?.end);
+      expect(await lastRecordEndAtOrBefore(source, lsn, 0n)).toBe(seen.findLast((record) => record.end <= lsn)?.end);
     }
     for (const exact of [must(seen[17]).end, end, nextSegmentStart(must(seen[0]).start)]) {
-      expect(await lastRecordEndAtOrBefore(source, exact)).toBe(seen.findLast((record) => record.end <= exact)?.end);
+      expect(await lastRecordEndAtOrBefore(source, exact, 0n)).toBe(
+        seen.findLast((record) => record.end <= exact)?.end,
+      );
     }
     const ended = seen.filter((record) => record.timeUs !== undefined);
     for (let i = 0; i < 40; i++) {
@@ -161,7 +163,7 @@ describe.each(await engines())('WAL of Postgres $fullVersion ($source)', (engine
       const flushed = await position('flush_lsn');
       const end = await findEndOfWal(source, control.checkpoint);
       // A flushed LSN may be inside a record, or behind the header of a page that has no record yet.
-      expect(end).toBeGreaterThanOrEqual(must(await lastRecordEndAtOrBefore(source, flushed)));
+      expect(end).toBeGreaterThanOrEqual(must(await lastRecordEndAtOrBefore(source, flushed, 0n)));
       expect(end).toBeLessThanOrEqual(await position('insert_lsn'));
     }
     stop.abort();

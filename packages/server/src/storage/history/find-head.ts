@@ -11,6 +11,8 @@ import { type LineageWal, openLineageWal, timelineOf } from './lineage-wal.ts';
 export interface Head {
   readonly lsn: Lsn;
   readonly wal: LineageWal;
+  /** Where the replay of a clone that is made now would begin. */
+  readonly redoLsn: Lsn;
   /** Cleanly stopped: the end of its shutdown checkpoint. */
   readonly isClean: boolean;
 }
@@ -27,14 +29,14 @@ export interface HeadQuery {
 export async function findHead({ volume, historyPath, lineage, isClaimed }: HeadQuery): Promise<Head> {
   if (volume.needsPromotion) {
     const { lsn, timeline } = lineage.begin;
-    return { lsn, wal: await openLineageWal(historyPath, timeline), isClean: false };
+    return { lsn, wal: await openLineageWal(historyPath, timeline), redoLsn: lsn, isClean: false };
   }
   // In this order: the history then holds all that the control file speaks of.
   const { control } = await readLiveControlFile(volume.dataPath);
   await archiveWal({ walPath: volume.walPath, historyPath, from: neededFrom(lineage) });
   const wal = await openLineageWal(historyPath, timelineOf(control));
   const lsn = await findEnd(wal, control, isClaimed);
-  return { lsn, wal, isClean: !isClaimed && control.state === 'shut down' };
+  return { lsn, wal, redoLsn: control.redo, isClean: !isClaimed && control.state === 'shut down' };
 }
 
 /** Where WAL ends, from what `pg_control` says. @param isClaimed Postgres has the volume now */

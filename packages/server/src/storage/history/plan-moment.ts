@@ -16,7 +16,7 @@ import { timeUsOf } from './time-us.ts';
 const MIB = 1024n * 1024n;
 
 /** A head that needs no more replay than this is reached from a point that is there; else a new one is made for it. */
-const COW_REPLAY_MAX = 32n * MIB;
+const COW_REPLAY_MAX = 128n * MIB;
 /** The same where a point is a copy of all files. */
 const COPY_REPLAY_MAX = 256n * MIB;
 
@@ -112,7 +112,10 @@ function isNearEnough(
   const { cowClone } = backend.info.capabilities;
   // A cleanly stopped volume is a moment by itself, and a clone of it needs no replay.
   if (head.isClean && cowClone) return false;
-  return head.lsn - base.redoLsn <= (cowClone ? COW_REPLAY_MAX : COPY_REPLAY_MAX);
+  const replay = head.lsn - base.redoLsn;
+  const max = cowClone ? COW_REPLAY_MAX : COPY_REPLAY_MAX;
+  // A new point of a volume in use takes replay too, since its last checkpoint.
+  return replay <= max || replay - (head.lsn - head.redoLsn) <= max / 2n;
 }
 
 export async function findHeadOf({ layout, still }: StoreParts, { volume, lineage }: LineageOfMoment): Promise<Head> {

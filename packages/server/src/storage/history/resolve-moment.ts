@@ -96,7 +96,9 @@ async function findAtLsn({ lineage, head, at, now }: ResolveOptions, asked: Lsn)
   }
   const wanted = asked < head.lsn ? asked : head.lsn;
   const wal = walUpTo(head.wal, wanted);
-  const lsn = await lastRecordEndAtOrBefore(wal, wanted);
+  // A branch has no WAL from before the point that it began with.
+  const floor = lineage.points.findLast(({ redoLsn }) => redoLsn < wanted)?.redoLsn ?? wanted;
+  const lsn = await lastRecordEndAtOrBefore(wal, wanted, floor);
   if (lsn === undefined) throw missing(at);
   const horizon = horizonOf(lineage, now);
   if (lsn < head.lsn && (await isOlder(lineage, head, { lsn, horizon }))) throw beforeWindow(at, horizon);
