@@ -109,6 +109,38 @@ describe.each(['auto', 'copy'] as const)('on the storage "%s"', (setting) => {
     });
   });
 
+  test('an archived volume is brought back once by twenty clients, and not archived while it is in use', async () => {
+    const spec = await addEndpoint(host, 'archived', {
+      catalogChanges: [OWNER_CHANGE],
+    });
+    await host.setHistoryRetention(spec.volumeId, 0);
+    const client = await connectTenant(host, spec);
+    await client.query(`CREATE TABLE numbers AS SELECT n, repeat('x', 500) AS filler FROM generate_series(1, 40000) n`);
+    await expect(host.archiveVolume(spec.volumeId)).rejects.toMatchObject({ code: 'CONFLICT' });
+    await client.end();
+    await host.suspend(spec.endpointId);
+    expect(await host.archiveVolume(spec.volumeId)).toEqual({ archived: true });
+    expect(await host.archivedVolumes()).toEqual([spec.volumeId]);
+    const { exclusiveBytes, logicalBytes } = await host.volumeUsage(spec.volumeId);
+    expect(exclusiveBytes).toBeLessThan(logicalBytes / 2);
+    await host.applySpec({ ...spec, generation: 2, pgSettings: { work_mem: '8MB' } });
+    expect(await host.archivedVolumes()).toEqual([spec.volumeId]);
+
+    const clients = await Promise.all(Array.from({ length: 20 }, async () => await connectTenant(host, spec)));
+    expect(await host.archivedVolumes()).toEqual([]);
+    expect((await reportOf(host, spec)).runs.filter(({ ended }) => !ended)).toHaveLength(1);
+    const counts = await Promise.all(
+      clients.map(async (c) => (await c.query('SELECT count(*)::int AS n FROM numbers')).rows[0]),
+    );
+    expect(new Set(counts.map((row) => (row as { n: number }).n))).toEqual(new Set([40_000]));
+    for (const c of clients) await c.end();
+    await host.suspend(spec.endpointId);
+    expect(await host.archiveVolume(spec.volumeId)).toEqual({ archived: true });
+    await host.removeEndpoint(spec.endpointId);
+    await host.deleteVolume(spec.volumeId);
+    expect(await host.archivedVolumes()).toEqual([]);
+  });
+
   test('an endpoint moves to another volume under clients, which see only the cut of their session', async () => {
     const parent = await add('moving');
     const client = await connectTenant(host, parent);

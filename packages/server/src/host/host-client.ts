@@ -68,6 +68,18 @@ export class HostClient implements Host {
     return (await this.#call('dumpSchema', [request])) as string;
   }
 
+  async archiveVolume(volumeId: VolumeId): Promise<{ archived: boolean }> {
+    return (await this.#call('archiveVolume', [volumeId])) as { archived: boolean };
+  }
+
+  async unarchiveVolume(volumeId: VolumeId): Promise<void> {
+    await this.#call('unarchiveVolume', [volumeId]);
+  }
+
+  async archivedVolumes(): Promise<readonly VolumeId[]> {
+    return (await this.#call('archivedVolumes', [])) as readonly VolumeId[];
+  }
+
   async deleteVolume(volumeId: VolumeId): Promise<void> {
     await this.#call('deleteVolume', [volumeId]);
   }

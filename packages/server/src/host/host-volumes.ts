@@ -10,6 +10,7 @@ import type {
   MomentRequest as StoredMomentRequest,
   VolumeStore,
 } from '../storage/volume-store.ts';
+import { Turns } from '../storage/turns.ts';
 import { formatLsn, parseLsn } from '../wal/lsn.ts';
 import type { AwakeSlots } from './awake-slots.ts';
 import type { HistoryKeeper } from './history-keeper.ts';
@@ -40,11 +41,14 @@ const BACKUP_MS = 600_000;
 const DELETE_MS = 600_000;
 /** A compute may end while its backup is taken; then the volume stands still, or the next compute has it. */
 const BRANCH_TRIES = 3;
+/** It takes a core while it lasts, and is never urgent. */
+const ARCHIVE_TURN = 'archive';
 
 /** The part of `Host` that is about volumes: texts to values and back, and what a running compute has to do for them. */
 export class HostVolumes {
   readonly #deps: HostVolumesDeps;
   /** Branches that are being made, by their source. */
+  readonly #turns = new Turns();
   readonly #branching = new Map<VolumeId, Set<Promise<unknown>>>();
 
   constructor(deps: HostVolumesDeps) {
@@ -71,15 +75,28 @@ export class HostVolumes {
     }
   }
 
+  /** One at a time. A start of a compute on the volume ends it. @throws PlatformError CONFLICT if a compute uses it */
+  async archive(volumeId: VolumeId): Promise<boolean> {
+    const { volumes, history } = this.#deps;
+    return await this.#turns.take(ARCHIVE_TURN, async () => {
+      this.#assertUnused(volumeId, 'archive');
+      await withDeadline('archive the volume while it is in use', DELETE_MS, async () => {
+        await history.settled(volumeId);
+      });
+      this.#assertUnused(volumeId, 'archive');
+      return await volumes.archiveVolume(volumeId);
+    });
+  }
+
   /** Waits for what is being made of the volume. @throws PlatformError CONFLICT if a compute uses it */
   async delete(volumeId: VolumeId): Promise<void> {
     const { volumes, history } = this.#deps;
-    this.#assertUnused(volumeId);
+    this.#assertUnused(volumeId, 'delete');
     await withDeadline('delete the volume while it is in use', DELETE_MS, async () => {
       await Promise.allSettled(this.#branching.get(volumeId) ?? new Set<Promise<unknown>>());
       await history.settled(volumeId);
     });
-    this.#assertUnused(volumeId);
+    this.#assertUnused(volumeId, 'delete');
     await volumes.delete(volumeId);
   }
 
@@ -125,9 +142,9 @@ export class HostVolumes {
     return await withDeadline('branch the volume while its compute starts', BACKUP_MS, open);
   }
 
-  #assertUnused(volumeId: VolumeId): void {
+  #assertUnused(volumeId: VolumeId, what: 'archive' | 'delete'): void {
     if (!this.#deps.slots.holderOf(volumeId)) return;
-    throw new PlatformError('CONFLICT', 'Cannot delete the volume: a compute uses it; remove its endpoint first');
+    throw new PlatformError('CONFLICT', `Cannot ${what} the volume: a compute uses it`);
   }
 }
 

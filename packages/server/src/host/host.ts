@@ -29,6 +29,16 @@ export interface Host {
    * @throws PlatformError NOT_FOUND (no such volume or database), MOMENT_OUT_OF_HISTORY, NO_SPACE
    */
   dumpSchema(request: DumpSchema): Promise<string>;
+  /**
+   * Keeps a volume compressed from now on, if its history holds nothing but its head and that saves space. False: it is
+   * left as it is. What needs it brings it back: `acquire`, `branchVolume`, `findMoment`, `dumpSchema`.
+   * @throws PlatformError NOT_FOUND, NO_SPACE, CONFLICT if a compute uses it
+   */
+  archiveVolume(volumeId: VolumeId): Promise<{ readonly archived: boolean }>;
+  /** Makes an archived volume what it was. Nothing if it is not archived. @throws PlatformError NO_SPACE */
+  unarchiveVolume(volumeId: VolumeId): Promise<void>;
+  /** All that are archived now. */
+  archivedVolumes(): Promise<readonly VolumeId[]>;
   /** Deletes a volume, its history, and all that it alone owns. The endpoints on it must be removed first. */
   deleteVolume(volumeId: VolumeId): Promise<void>;
   volumeUsage(volumeId: VolumeId): Promise<VolumeUsage>;

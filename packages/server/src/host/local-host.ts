@@ -1,9 +1,8 @@
-import { mkdirSync, realpathSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { EndpointId, ProjectId } from '@tenantry/contract/ids.ts';
-import { openCgroups, type CgroupTree } from '../compute/cgroup.ts';
 import { computeLogPath, removeLog } from '../compute/postgres-log.ts';
 import { ProcessWatcher } from '../compute/process-watcher.ts';
 import { checkPgSettings } from '../compute/settings.ts';
@@ -35,6 +34,7 @@ import type {
   VolumeUsage,
 } from './host.ts';
 import { HostVolumes } from './host-volumes.ts';
+import { isolationAdvice, openHostCgroups } from './isolation.ts';
 import { ProjectUids } from './project-uids.ts';
 import { recoverComputes } from './recover-computes.ts';
 import { RemovedEndpoints } from './removed-endpoints.ts';
@@ -210,6 +210,20 @@ class LocalHostProcess implements LocalHost {
     return await this.#schemas.dump(request);
   }
 
+  async archiveVolume(volumeId: VolumeId): Promise<{ archived: boolean }> {
+    this.#assertServing();
+    return { archived: await this.#volumes.archive(volumeId) };
+  }
+
+  async unarchiveVolume(volumeId: VolumeId): Promise<void> {
+    this.#assertServing();
+    await this.#options.volumes.bringBack(volumeId);
+  }
+
+  async archivedVolumes(): Promise<readonly VolumeId[]> {
+    return await this.#options.volumes.listArchived();
+  }
+
   async deleteVolume(volumeId: VolumeId): Promise<void> {
     await this.#volumes.delete(volumeId);
   }
@@ -259,7 +273,8 @@ class LocalHostProcess implements LocalHost {
   async #trySettings({ volumeId, pgVersion, pgSettings }: EndpointSpec, before?: EndpointSpec): Promise<void> {
     const isSame = isDeepStrictEqual(pgSettings, before?.pgSettings ?? {});
     const volume = isSame ? undefined : await this.#deps.volumes.find(volumeId);
-    if (volume) await tryPgSettings({ engine: await this.#deps.engines.get(pgVersion), volume, pgSettings });
+    // Of an archived one the next start tells.
+    if (volume && !volume.isArchived) await tryPgSettings({ engine: await this.#deps.engines.get(pgVersion), volume, pgSettings });
   }
 
   async removeEndpoint(endpointId: EndpointId): Promise<void> {
@@ -438,19 +453,4 @@ function newReport(
     logicalBytes: null,
     runs: [],
   };
-}
-
-/** Only root may give limits; the group is named by the run directory, which is one per installation. */
-function openHostCgroups({ isRoot, runDir }: LocalHostOptions): CgroupTree | undefined {
-  if (!isRoot) return undefined;
-  const name = realpathSync(runDir)
-    .replaceAll(/[^A-Za-z0-9]+/g, '-')
-    .replace(/^-/, '');
-  return openCgroups({ groupName: `tenantry-${name}` });
-}
-
-function isolationAdvice(isRoot: boolean, cgroups: string): string | null {
-  if (!isRoot) return 'Run Tenantry as root: each project gets an OS user and each compute a cgroup of its own.';
-  if (cgroups === 'none') return 'Give Tenantry writable cgroups: computes then have CPU and memory limits.';
-  return null;
 }

@@ -33,6 +33,8 @@ export interface FakeHostFaults {
   readonly next: Map<Method, PlatformError[]>;
   /** Every call fails, and reports break off: the host process is away. */
   isUnavailable: boolean;
+  /** False: archiving would save no space. */
+  archives: boolean;
   /** Before each call. */
   delayMs: number;
   /** Catalog changes that Postgres refuses: the message, or undefined. */
@@ -58,12 +60,19 @@ const noRefusal = (): undefined => undefined;
 /** A host in memory that keeps the promises of `Host`; what a test wants to see of it is public. */
 export class FakeHost implements Host {
   readonly volumes = new FakeVolumes();
+  readonly archived = new Set<VolumeId>();
   readonly endpoints = new Map<EndpointId, FakeEndpoint>();
   /** Of which nothing is left but runs to be acknowledged. */
   readonly removed = new Map<EndpointId, FakeEndpoint>();
   /** `method id`, in the order of the calls that arrived. */
   readonly calls: string[] = [];
-  readonly faults: FakeHostFaults = { next: new Map(), isUnavailable: false, delayMs: 0, refuse: noRefusal };
+  readonly faults: FakeHostFaults = {
+    next: new Map(),
+    isUnavailable: false,
+    archives: true,
+    delayMs: 0,
+    refuse: noRefusal,
+  };
   readonly engines = [17];
   isDiskFull = false;
   readonly #news = new Notifier();
@@ -124,12 +133,35 @@ export class FakeHost implements Host {
     this.volumes.getOrThrow(volumeId).historyRetentionSeconds = seconds;
   }
 
+  async archiveVolume(volumeId: VolumeId): Promise<{ archived: boolean }> {
+    await this.#arrive('archiveVolume', volumeId);
+    this.volumes.getOrThrow(volumeId);
+    const users = [...this.endpoints.values()].filter(({ spec }) => spec.volumeId === volumeId);
+    if (users.some(({ state }) => state !== 'idle')) {
+      throw new PlatformError('CONFLICT', `Cannot archive volume ${volumeId}: a compute uses it`);
+    }
+    if (!this.faults.archives) return { archived: false };
+    this.archived.add(volumeId);
+    return { archived: true };
+  }
+
+  async unarchiveVolume(volumeId: VolumeId): Promise<void> {
+    await this.#arrive('unarchiveVolume', volumeId);
+    this.archived.delete(volumeId);
+  }
+
+  async archivedVolumes(): Promise<readonly VolumeId[]> {
+    await this.#arrive('archivedVolumes', '');
+    return [...this.archived];
+  }
+
   async deleteVolume(volumeId: VolumeId): Promise<void> {
     await this.#arrive('deleteVolume', volumeId);
     if ([...this.endpoints.values()].some(({ spec }) => spec.volumeId === volumeId)) {
       throw new PlatformError('CONFLICT', `Cannot delete volume ${volumeId}: endpoints are on it`);
     }
     this.volumes.delete(volumeId);
+    this.archived.delete(volumeId);
   }
 
   async volumeUsage(volumeId: VolumeId): Promise<VolumeUsage> {
@@ -282,6 +314,7 @@ export class FakeHost implements Host {
   #start(endpoint: FakeEndpoint): string {
     if (endpoint.spec.disabled) throw new PlatformError('ENDPOINT_DISABLED', 'Cannot start: the endpoint is disabled');
     if (!endpoint.run) {
+      this.archived.delete(endpoint.spec.volumeId);
       const startedAt = new Date().toISOString();
       const computeId = `compute-${randomUUID()}`;
       endpoint.run = { computeId, cu: endpoint.spec.minCu, startedAt, until: startedAt, ended: false };
