@@ -14,6 +14,8 @@ export const Operation = responseObject('Operation', {
       'delete_timeline',
       'create_branch',
       'apply_storage_config',
+      'timeline_archive',
+      'timeline_unarchive',
     ],
     'What is done.',
   ),

@@ -23,6 +23,8 @@ export interface Config {
   /** Undefined: made at first start, kept in the data directory. */
   readonly adminKey: Secret | undefined;
   readonly minSuspendSeconds: number;
+  /** Branches as old as this that nobody uses are kept compressed; 0: none ever. */
+  readonly archiveAfterDays: number;
   readonly gatewayWorkers: number;
   /** Null: from the machine's memory. */
   readonly computesAwakeMax: number | null;
@@ -82,6 +84,12 @@ export const SETTINGS = {
     '60',
     'Smallest suspend_timeout_seconds that the API accepts.',
   ),
+  archiveAfterDays: setting(
+    'TENANTRY_ARCHIVE_AFTER_DAYS',
+    'archive-after-days',
+    '14',
+    'Branches of this age that were idle for a day are kept compressed until someone connects; 0: never.',
+  ),
   gatewayWorkers: setting(
     'TENANTRY_GATEWAY_WORKERS',
     'gateway-workers',
@@ -128,6 +136,7 @@ export function readConfig(
     storage: oneOf(values, 'storage', ['auto', 'btrfs', 'reflink', 'zfs', 'copy']),
     adminKey: values.adminKey ? new Secret(adminKey(values.adminKey)) : undefined,
     minSuspendSeconds: integer(values, 'minSuspendSeconds', 1, 604_800, 60),
+    archiveAfterDays: days(values, 'archiveAfterDays', 36_500),
     gatewayWorkers: integer(values, 'gatewayWorkers', 1, 256, cores),
     computesAwakeMax: values.computesAwakeMax ? integer(values, 'computesAwakeMax', 1, 1_000_000, 1) : null,
     logTo: oneOf(values, 'logTo', ['file', 'stderr']),
@@ -151,6 +160,13 @@ function integer(values: Values, name: keyof Values, min: number, max: number, f
   if (text === '') return fallback;
   const value = Number(text);
   if (!/^\d+$/.test(text) || value < min || value > max) throw badSetting(name, `a whole number from ${min} to ${max}`);
+  return value;
+}
+
+/** May be a fraction. */
+function days(values: Values, name: keyof Values, max: number): number {
+  const value = Number(values[name]);
+  if (!/^\d+(\.\d+)?$/.test(values[name]) || value > max) throw badSetting(name, `a number of days from 0 to ${max}`);
   return value;
 }
 

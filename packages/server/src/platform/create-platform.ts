@@ -4,6 +4,7 @@ import { getMe, listMyOrganizations } from './accounts/get-me.ts';
 import { createApiKey } from './api-keys/create-api-key.ts';
 import { listApiKeys } from './api-keys/list-api-keys.ts';
 import { revokeApiKey } from './api-keys/revoke-api-key.ts';
+import { archiveBranchOperation, unarchiveBranchOperation } from './branches/archive-operation.ts';
 import { compareSchema } from './branches/compare-schema.ts';
 import { createBranch } from './branches/create-branch.ts';
 import { createBranchVolume } from './branches/create-branch-volume.ts';
@@ -75,6 +76,8 @@ export const operationDefinitions: readonly OperationDefinition<never, PlatformD
   removeVolumes,
   restartCompute,
   restoreBranchOperation,
+  archiveBranchOperation,
+  unarchiveBranchOperation,
   restoreSnapshotOperation,
   startCompute,
   suspendCompute,

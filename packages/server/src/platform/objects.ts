@@ -159,7 +159,9 @@ export type OperationAction =
   | 'apply_config'
   | 'delete_timeline'
   | 'create_branch'
-  | 'apply_storage_config';
+  | 'apply_storage_config'
+  | 'timeline_archive'
+  | 'timeline_unarchive';
 
 export type OperationStatus =
   | 'scheduling'

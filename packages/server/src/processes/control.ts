@@ -13,6 +13,7 @@ import { openMetadata } from '../metadata/open-metadata.ts';
 import { findPostmaster } from '../metadata/postmaster.ts';
 import { createOperationEngine } from '../operations/engine.ts';
 import { bootstrap } from '../platform/accounts/bootstrap.ts';
+import { archiveBranches } from '../platform/branches/archive-branches.ts';
 import { expireBranches } from '../platform/branches/expire-branches.ts';
 import { createPlatformDeps } from '../platform/context.ts';
 import { createPlatform, operationDefinitions } from '../platform/create-platform.ts';
@@ -91,6 +92,7 @@ async function serve(context: ProcessContext, embedded: EmbeddedPostgres | undef
     ingestReports({ ...deps, engine }, stopping.signal),
     runSchedules({ ...deps, engine }, stopping.signal),
     expireBranches({ ...deps, engine }, stopping.signal),
+    archiveBranches({ ...deps, engine }, config.archiveAfterDays, stopping.signal),
   ];
   const metrics = new ControlMetrics({
     directory: directoryServer,

@@ -14,6 +14,7 @@ import type { CreateBranchInput, CreatedBranch, Operation, Principal } from '../
 import { getProjectAccess } from '../projects/project-access.ts';
 import { findProjectRow, lockProject, type ProjectRow } from '../projects/project-rows.ts';
 import { listRoleRows } from '../roles/role-rows.ts';
+import { bringBack } from './bring-back.ts';
 import { insertBranch } from './branch-changes.ts';
 import { checkReady } from './branch-checks.ts';
 import {
@@ -47,7 +48,7 @@ export async function createBranch(
   const branchId = newBranchId();
   const wanted = checkNewBranch(context, project, input, branchId);
   const parentId = input.parentId ?? (await findDefaultBranchId(metadata, projectId)) ?? '';
-  const parent = await getBranchRow(context, principal, projectId, parentId);
+  const parent = await bringBack(context, await getBranchRow(context, principal, projectId, parentId));
   checkParent(parent);
   await assertRoom(context);
   // Here, so that a moment that is not kept is refused before there is anything.

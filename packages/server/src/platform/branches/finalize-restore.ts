@@ -4,6 +4,7 @@ import { runCommand, type Command } from '../command/run-command.ts';
 import type { PlatformContext } from '../context.ts';
 import type { BranchChange, Branches, Principal } from '../platform.ts';
 import { lockProject } from '../projects/project-rows.ts';
+import { bringBack } from './bring-back.ts';
 import { checkReady } from './branch-checks.ts';
 import { findBranchRow, type BranchRow } from './branch-rows.ts';
 import { finalizeRestoreOperation } from './finalize-operation.ts';
@@ -23,7 +24,9 @@ export async function finalizeRestore(
   { projectId, branchId }: { readonly projectId: string; readonly branchId: string },
   { name }: Parameters<Branches['finalizeRestore']>[3],
 ): Promise<BranchChange> {
-  const { id } = await getBranchRow(context, principal, projectId, branchId);
+  const { id, restoredAs } = await bringBack(context, await getBranchRow(context, principal, projectId, branchId));
+  const replaced = restoredAs === null ? undefined : await findBranchRow(context.metadata, projectId, restoredAs);
+  if (replaced) await bringBack(context, replaced);
   if (name !== undefined) checkName('name', name);
   const { operations } = await runCommand(context, async (command) => {
     const { tx } = command;

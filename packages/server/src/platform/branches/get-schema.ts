@@ -1,6 +1,7 @@
 import { notFound } from '../checks.ts';
 import type { PlatformContext } from '../context.ts';
 import type { Principal, SchemaQuery } from '../platform.ts';
+import { bringBack } from './bring-back.ts';
 import { checkMoment, checkReady } from './branch-checks.ts';
 import { findBranchVolumeId } from './branch-rows.ts';
 import { getBranchRow } from './get-branch.ts';
@@ -13,7 +14,7 @@ export async function getSchema(
   { databaseName, ...moment }: SchemaQuery,
 ): Promise<string> {
   const { host, metadata, now } = context;
-  const branch = await getBranchRow(context, principal, projectId, branchId);
+  const branch = await bringBack(context, await getBranchRow(context, principal, projectId, branchId));
   checkReady(branch, 'read the schema');
   const at = checkMoment(moment, now(), prefix);
   const volumeId = await findBranchVolumeId(metadata, branch.id);

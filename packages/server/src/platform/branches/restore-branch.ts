@@ -7,6 +7,7 @@ import type { PlatformContext } from '../context.ts';
 import { assertRoom } from '../hosts/assert-room.ts';
 import type { BranchChange, Principal, RestoreBranchInput } from '../platform.ts';
 import { lockProject } from '../projects/project-rows.ts';
+import { bringBack } from './bring-back.ts';
 import { checkMoment } from './branch-checks.ts';
 import { insertBranch } from './branch-changes.ts';
 import {
@@ -36,8 +37,8 @@ export async function restoreBranch(
   branchId: string,
   input: RestoreBranchInput,
 ): Promise<BranchChange> {
-  const target = await getBranchRow(context, principal, projectId, branchId);
-  const source = await getBranchRow(context, principal, projectId, input.sourceBranchId);
+  const target = await bringBack(context, await getBranchRow(context, principal, projectId, branchId));
+  const source = await bringBack(context, await getBranchRow(context, principal, projectId, input.sourceBranchId));
   const at = checkMoment(input.at ?? {}, context.now(), 'source_');
   checkInput(input, target);
   checkSource(source, target);
@@ -117,9 +118,6 @@ export function checkReplaceable({ id, isProtected, state }: BranchRow): void {
     );
   }
   if (state === 'ready') return;
-  if (state === 'archived') {
-    throw new PlatformError('CONFLICT', `Cannot restore branch ${id}: it is archived. Connect to it first`);
-  }
   throw new PlatformError('PROJECT_LOCKED', `Cannot restore branch ${id}: another operation is making it. Retry soon`);
 }
 

@@ -2,6 +2,7 @@ import { PlatformError } from '../../kernel/errors.ts';
 import { printable } from '../checks.ts';
 import type { PlatformContext } from '../context.ts';
 import type { BranchChange, Principal } from '../platform.ts';
+import { bringBack } from './bring-back.ts';
 import { checkReady } from './branch-checks.ts';
 import { changeBranch } from './change-branch.ts';
 import { getBranch, getBranchRow } from './get-branch.ts';
@@ -13,7 +14,7 @@ export async function setDefaultBranch(
   projectId: string,
   branchId: string,
 ): Promise<BranchChange> {
-  await getBranchRow(context, principal, projectId, branchId);
+  await bringBack(context, await getBranchRow(context, principal, projectId, branchId));
   const { operations } = await changeBranch(context, { projectId, branchId }, async ({ tx }, branch) => {
     if (branch.isDefault) return;
     checkReady(branch, 'make it the default');

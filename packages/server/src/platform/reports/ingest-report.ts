@@ -3,6 +3,7 @@ import { lockBranch } from '../catalog/catalog-change-rows.ts';
 import { settleApplied } from '../catalog/settle-changes.ts';
 import { transact, type Work } from '../command/transact.ts';
 import type { PlatformDeps } from '../context.ts';
+import { setArchived } from '../branches/archive-rows.ts';
 import { setLogicalBytes } from '../branches/branch-changes.ts';
 import { findEndpointOwner } from '../directory/directory-rows.ts';
 import { isReadWrite, storeReportedState } from '../endpoints/reported-state.ts';
@@ -40,7 +41,9 @@ async function storeSeen(
 ): Promise<void> {
   // A standby may lag behind its branch, and is never asked to change anything.
   if (!(await isReadWrite(work.tx, report.endpointId))) return;
-  const { catalogAppliedSeq, catalog, logicalBytes } = report;
+  const { state, catalogAppliedSeq, catalog, logicalBytes } = report;
+  // The host has brought it back for the compute.
+  if (state === 'active') await setArchived(work.tx, branchId, false);
   await settleApplied(work, branchId, catalogAppliedSeq);
   if (catalog) await syncCatalog(work, { branchId, catalog, appliedSeq: seenCatalogs.appliedSeqOf(report) });
   if (logicalBytes !== null) await setLogicalBytes(work.tx, branchId, logicalBytes);

@@ -1,5 +1,6 @@
 import { must } from '../../kernel/assert.ts';
 import { PlatformError } from '../../kernel/errors.ts';
+import { bringBack } from '../branches/bring-back.ts';
 import { checkMoment, checkReady } from '../branches/branch-checks.ts';
 import { findBranchVolumeId } from '../branches/branch-rows.ts';
 import { freeName } from '../branches/free-name.ts';
@@ -29,7 +30,7 @@ export async function createSnapshot(
   branchId: string,
   input: Parameters<Snapshots['create']>[3],
 ): Promise<SnapshotChange> {
-  const branch = await getBranchRow(context, principal, projectId, branchId);
+  const branch = await bringBack(context, await getBranchRow(context, principal, projectId, branchId));
   const now = context.now();
   const at = checkMoment(input.at ?? {}, now, '');
   const expiresAt = input.expiresAt === undefined ? null : checkSnapshotExpiration('expires_at', input.expiresAt, now);

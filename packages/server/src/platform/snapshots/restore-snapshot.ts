@@ -1,6 +1,7 @@
 import { newBranchId, type BranchId } from '@tenantry/contract/ids.ts';
 import { PlatformError } from '../../kernel/errors.ts';
 import { done, skipped, type OperationDefinition } from '../../operations/operation.ts';
+import { bringBack } from '../branches/bring-back.ts';
 import { insertBranch, markBranchReady } from '../branches/branch-changes.ts';
 import { countBranches, findBranchRow, findBranchVolumeId, hasBranchName } from '../branches/branch-rows.ts';
 import { discardBranch } from '../branches/discard-branch.ts';
@@ -71,6 +72,10 @@ export async function restoreSnapshot(
   }
   if (input.name !== undefined) checkName('name', input.name);
   if (targetBranchId !== undefined) await getBranchRow(context, principal, projectId, targetBranchId);
+  const replaced = isFinal
+    ? await findBranchRow(context.metadata, projectId, targetBranchId ?? snapshot.sourceBranchId)
+    : undefined;
+  if (replaced) await bringBack(context, replaced);
   const branchId = newBranchId();
   await assertRoom(context);
   const { operations } = await runCommand(context, async (command) => {
