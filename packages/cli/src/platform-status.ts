@@ -20,6 +20,8 @@ export interface PlatformStatus {
     readonly project_name: string;
     readonly since: string | null;
     readonly last_active: string | null;
+    /** Null of any but a read replica. */
+    readonly replica_lag_bytes: number | null;
   }[];
   readonly host: {
     readonly engines: readonly { readonly pgVersion: number; readonly fullVersion: string; readonly source: string }[];

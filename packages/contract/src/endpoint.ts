@@ -36,6 +36,9 @@ export const Endpoint = responseObject('Endpoint', {
   pooler_mode: choice(['transaction'], 'How the pooler shares connections.'),
   disabled: flag('True: nobody can connect.'),
   passwordless_access: flag('Always false: every role needs its password.'),
+  replica_lag_bytes: Type.Optional(
+    Type.Integer({ description: 'Bytes of WAL that an awake read-only endpoint has still to replay.' }),
+  ),
   last_active: Type.Optional(timestamp('When a client was last active.')),
   creation_source: Type.String(),
   created_at: timestamp('When it was created.'),

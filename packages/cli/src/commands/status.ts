@@ -27,7 +27,8 @@ export async function status(target: Target): Promise<void> {
   console.log(`  endpoints   ${list(counts.endpoints) || 'none'}`);
   console.log(`  operations  ${list(counts.operations) || 'all ended'}`);
   console.log(`  awake       ${host.computesAwake} of at most ${host.computesAwakeMax}`);
-  for (const { endpoint_id, project_id, project_name, last_active } of awake) {
-    console.log(`    ${endpoint_id}  ${project_id} (${project_name})  last active ${last_active ?? 'never'}`);
+  for (const { endpoint_id, project_id, project_name, last_active, replica_lag_bytes } of awake) {
+    const lag = replica_lag_bytes === null ? '' : `  ${replica_lag_bytes} bytes behind`;
+    console.log(`    ${endpoint_id}  ${project_id} (${project_name})  last active ${last_active ?? 'never'}${lag}`);
   }
 }

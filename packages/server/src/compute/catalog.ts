@@ -209,3 +209,10 @@ async function hasDatabase(connection: ComputeConnection, name: string): Promise
 async function run(connection: ComputeConnection, sql: string): Promise<void> {
   await connection.query(sql);
 }
+
+/** Bytes of all databases. */
+export async function readSize(connection: ComputeConnection): Promise<number> {
+  const text = 'SELECT sum(pg_database_size(oid)) FROM pg_database';
+  const { rows } = await connection.query<[string]>({ rowMode: 'array', text });
+  return Number(rows[0]?.[0]);
+}

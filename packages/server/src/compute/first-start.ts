@@ -18,12 +18,13 @@ const STANDBY_SIGNAL = 'standby.signal';
 const STARTED = 'postmaster.opts';
 
 /**
- * Undefined for an ordinary start, at the price of two looks for a file. Repeatable: after a crash it finds out how far
+ * Undefined for a read replica, whose data is all its primary's, and for an ordinary start, at the price of two looks for a file. Repeatable: after a crash it finds out how far
  * the last one got. Postgres removes `standby.signal` shortly before it has finished; a crash between the two would be
  * followed by a crash recovery on the old timeline, with leftovers of the new one beside it, so the signal is put back.
  */
 export async function prepareFirstStart(volume: Volume): Promise<FirstStart | undefined> {
-  const { dataPath, needsPromotion } = volume;
+  const { dataPath, needsPromotion, replicaOf } = volume;
+  if (replicaOf !== null) return undefined;
   const isBegun = existsSync(join(dataPath, MARK));
   if (!needsPromotion && !isBegun && existsSync(join(dataPath, STARTED))) return undefined;
   // Without fsync: Postgres makes the removal of the signal durable, and with it what came before in that directory.
@@ -35,7 +36,8 @@ export async function prepareFirstStart(volume: Volume): Promise<FirstStart | un
 }
 
 /** True from `prepareFirstStart` until `finishFirstStart`. */
-export const isFirstStart = ({ dataPath }: Volume): boolean => existsSync(join(dataPath, MARK));
+export const isFirstStart = ({ dataPath, replicaOf }: Volume): boolean =>
+  replicaOf === null && existsSync(join(dataPath, MARK));
 
 export function finishFirstStart({ dataPath }: Volume): void {
   rmSync(join(dataPath, MARK), { force: true });

@@ -73,6 +73,16 @@ export interface PostgresProcess {
   stop(): Promise<void>;
 }
 
+/** Of an end that nobody ordered. */
+export function unexpectedEnd({ signal, exitCode }: ProcessEnd): PlatformError {
+  const how = signal
+    ? `killed by ${signal}`
+    : exitCode === null
+      ? 'while the host was not looking'
+      : `exit ${exitCode}`;
+  return new PlatformError('COMPUTE_START_FAILED', `Postgres ended unexpectedly (${how})`);
+}
+
 /**
  * Starts Postgres in a session of its own. As root it runs as the volume's owner, without other groups.
  * @throws PlatformError COMPUTE_START_FAILED if the program cannot be run

@@ -1,13 +1,13 @@
 import { ActivityMonitor } from '../compute/activity-monitor.ts';
 import { backupSessionOn } from '../compute/backup-session.ts';
-import { applyCatalogChange, findVerifier, readCatalog } from '../compute/catalog.ts';
+import { applyCatalogChange, findVerifier, readCatalog, readSize } from '../compute/catalog.ts';
 import { connectCompute, isConnectionLost, type ComputeConnection } from '../compute/connection.ts';
 import { finishFirstStart, isFirstStart, prepareFirstStart, type FirstStart } from '../compute/first-start.ts';
 import { boundLog, computeLogPath } from '../compute/postgres-log.ts';
-import { adoptPostgres, spawnPostgres, type PostgresProcess, type ProcessEnd } from '../compute/postgres-process.ts';
-import type { ProcessIdentity } from '../compute/process-table.ts';
+import { adoptPostgres, spawnPostgres, unexpectedEnd, type PostgresProcess } from '../compute/postgres-process.ts';
 import { makeRunDirectory, writeConfigFile, type RunDirectory } from '../compute/run-directory.ts';
-import { configSettings, renderConfigFile, type ConfigFileOptions } from '../compute/settings.ts';
+import { configSettings, renderConfigFile } from '../compute/settings.ts';
+import { standbySettings } from '../compute/standby.ts';
 import { dropSubscriptions } from '../compute/subscriptions.ts';
 import type { Engine } from '../engines/engine.ts';
 import { must } from '../kernel/assert.ts';
@@ -17,7 +17,8 @@ import type { BackupSession, Volume } from '../storage/volume-store.ts';
 import type { EndpointDeps } from './endpoint.ts';
 import type { RunningCompute } from './history-keeper.ts';
 import type { CatalogChange, ComputeAddress, EndpointReport, EndpointSpec } from './host.ts';
-import { shortOf, type RunRecord } from './run-records.ts';
+import { ReplicaFollower } from './replica-follower.ts';
+import { shortOf, type FoundCompute, type RunRecord } from './run-records.ts';
 
 export interface RunnerOptions extends EndpointDeps {
   readonly spec: EndpointSpec;
@@ -25,12 +26,7 @@ export interface RunnerOptions extends EndpointDeps {
   readonly appliedSeq: number;
 }
 
-/** A Postgres that an earlier host process started. */
-export interface FoundCompute {
-  readonly record: RunRecord;
-  readonly identity: ProcessIdentity;
-  readonly volume: Volume;
-}
+type SeenFacts = Pick<EndpointReport, 'catalog' | 'catalogAppliedSeq' | 'logicalBytes' | 'replicaLagBytes'>;
 
 export interface RunnerListener {
   readonly ready: () => void;
@@ -38,7 +34,9 @@ export interface RunnerListener {
   readonly ended: () => void;
   /** The activity has been looked at just now. */
   readonly polled: () => void;
-  readonly seen: (patch: Partial<Pick<EndpointReport, 'catalog' | 'catalogAppliedSeq' | 'logicalBytes'>>) => void;
+  readonly seen: (patch: Partial<SeenFacts>) => void;
+  /** A read replica must be started again, with room for what its primary has by now. */
+  readonly outgrown: () => void;
 }
 
 /** Crash recovery of a busy database may take minutes; callers have deadlines of their own. */
@@ -49,7 +47,7 @@ const QUERY_MS = 10_000;
 /** One life of a compute, from the start, or the adoption, to the end of its last process. */
 export class ComputeRunner implements RunningCompute {
   readonly #options: RunnerOptions;
-  readonly #record: RunRecord;
+  #record: RunRecord;
   readonly #directory: RunDirectory;
   readonly #ended = Promise.withResolvers<void>();
   #listener: RunnerListener | undefined;
@@ -91,7 +89,7 @@ export class ComputeRunner implements RunningCompute {
     void options.history.archive(record.volumeId);
     runner.#setProcess(adoptPostgres({ identity, volume, logPath: runner.#logPath, watcher: options.watcher }));
     // A host that died between the spawn and the cgroup left it outside.
-    runner.#placeInCgroup([identity.pid]);
+    runner.#placeInCgroup([identity.pid], false);
     return runner;
   }
 
@@ -168,8 +166,10 @@ export class ComputeRunner implements RunningCompute {
     void this.#lookAndStop();
   }
 
-  configOptions(spec: EndpointSpec): ConfigFileOptions {
-    return { ...spec, ...this.#directory };
+  /** What it is to run with by this spec. A standby never goes below what it runs with. */
+  settingsFor(spec: EndpointSpec): Readonly<Record<string, string>> {
+    const settings = configSettings({ ...spec, ...this.#directory });
+    return spec.type === 'read_only' ? standbySettings(settings, this.#settings) : settings;
   }
 
   /** Gives a running Postgres other settings, none of which needs a restart. */
@@ -248,6 +248,7 @@ export class ComputeRunner implements RunningCompute {
   async #start(): Promise<void> {
     const { engines, volumes, slots, records, spec } = this.#options;
     slots.claimVolume(this.volumeId, spec.endpointId);
+    if (spec.type === 'read_only') await this.#readyReplica();
     const volume = await volumes.claim(this.volumeId);
     if (!volume) throw new PlatformError('COMPUTE_START_FAILED', 'Cannot start the compute: its volume does not exist');
     this.#volume = volume;
@@ -266,6 +267,12 @@ export class ComputeRunner implements RunningCompute {
     this.watch();
   }
 
+  async #readyReplica(): Promise<void> {
+    const capacity = await this.#options.ensureReplica(this.#options.spec);
+    this.#settings = standbySettings(this.#settings, capacity);
+    this.#record = { ...this.#record, settings: this.#settings };
+  }
+
   async #spawn(
     engine: Engine,
     { promotes, overrides }: { readonly promotes: boolean; readonly overrides: Readonly<Record<string, string>> },
@@ -277,7 +284,7 @@ export class ComputeRunner implements RunningCompute {
       overrides,
       runDirectory: this.#directory,
       logPath: this.#logPath,
-      onSpawn: (pid) => this.#placeInCgroup([pid]),
+      onSpawn: (pid) => this.#placeInCgroup([pid], true),
     });
   }
 
@@ -296,20 +303,36 @@ export class ComputeRunner implements RunningCompute {
 
   async #becomeReady(): Promise<void> {
     await this.#process?.waitReady(START_MS);
-    const connection = await this.#applyAtStart();
+    const follower = this.#makeFollower();
+    const connection = follower
+      ? await follower.catchUp(async () => await this.#connect())
+      : await this.#applyAtStart();
     if (this.#isStopping || this.#isDetached) return void connection?.end().catch(() => undefined);
     if (!this.isAlive()) throw new PlatformError('COMPUTE_START_FAILED', 'Cannot start the compute: it ended at once');
     this.#monitor = new ActivityMonitor({
       connect: async () => await this.#connect(),
       lastActiveAt: Date.now(),
       onPoll: () => {
-        this.#options.history.look(this);
+        if (follower) follower.look(this.#monitor?.connection);
+        else this.#options.history.look(this);
         this.#listener?.polled();
       },
       onCatalogChange: async (own) => await this.#readFacts(own),
     });
     this.#monitor.start(connection);
+    this.#placeInCgroup([], false);
     this.#listener?.ready();
+  }
+
+  #makeFollower(): ReplicaFollower | undefined {
+    const { spec, volumes, log } = this.#options;
+    if (spec.type !== 'read_only') return undefined;
+    const listener = {
+      lagSeen: (replicaLagBytes: number) => this.#listener?.seen({ replicaLagBytes }),
+      outgrown: () => this.#listener?.outgrown(),
+      lost: (error: PlatformError) => void this.#abandon(error),
+    };
+    return new ReplicaFollower({ volumeId: this.volumeId, volumes, settings: () => this.#settings, listener, log });
   }
 
   /** What must be done before the first client comes; mostly nothing, and then no connection is made for it. */
@@ -374,11 +397,7 @@ export class ComputeRunner implements RunningCompute {
 
   async #readSize(connection: ComputeConnection): Promise<void> {
     this.#sizedAtMs = Date.now();
-    const { rows } = await connection.query<[string]>({
-      rowMode: 'array',
-      text: 'SELECT sum(pg_database_size(oid)) FROM pg_database',
-    });
-    this.#listener?.seen({ logicalBytes: Number(rows[0]?.[0]) });
+    this.#listener?.seen({ logicalBytes: await readSize(connection) });
   }
 
   async #lookAndStop(): Promise<void> {
@@ -430,21 +449,14 @@ export class ComputeRunner implements RunningCompute {
   #noteFailure(error: unknown): void {
     if (this.#failure) return;
     if (!(error instanceof PlatformError)) this.#logError(error, 'compute start failed');
+    const message = 'Cannot start the compute: a fault of the host; its log says which';
     this.#failure =
-      error instanceof PlatformError
-        ? error
-        : new PlatformError(
-            'COMPUTE_START_FAILED',
-            'Cannot start the compute: a fault of the host; its log says which',
-            {
-              cause: error,
-            },
-          );
+      error instanceof PlatformError ? error : new PlatformError('COMPUTE_START_FAILED', message, { cause: error });
   }
 
-  #placeInCgroup(pids: readonly number[]): void {
+  #placeInCgroup(pids: readonly number[], isStarting: boolean): void {
     try {
-      this.#options.cgroups?.place(shortOf(this.computeId), this.#record, pids);
+      this.#options.cgroups?.place(shortOf(this.computeId), { ...this.#record, isStarting }, pids);
     } catch (error) {
       this.#logError(error, 'compute runs without cgroup');
     }
@@ -465,13 +477,4 @@ export class ComputeRunner implements RunningCompute {
     const { endpointId, computeId } = this.#record;
     this.#options.log.warn({ endpointId, computeId, error: messageOf(error) }, message);
   }
-}
-
-function unexpectedEnd({ signal, exitCode }: ProcessEnd): PlatformError {
-  const how = signal
-    ? `killed by ${signal}`
-    : exitCode === null
-      ? 'while the host was not looking'
-      : `exit ${exitCode}`;
-  return new PlatformError('COMPUTE_START_FAILED', `Postgres ended unexpectedly (${how})`);
 }

@@ -2,7 +2,7 @@ import type { EndpointId } from '@tenantry/contract/ids.ts';
 import type { CgroupTree } from '../compute/cgroup.ts';
 import type { ProcessWatcher } from '../compute/process-watcher.ts';
 import { transition, hasProcess, type Effect, type LifeEvent, type LifeState } from '../compute/state.ts';
-import { configSettings, isRestartNeeded } from '../compute/settings.ts';
+import { isRestartNeeded } from '../compute/settings.ts';
 import type { EngineStore } from '../engines/engine.ts';
 import { must, unreachable } from '../kernel/assert.ts';
 import { messageOf, PlatformError } from '../kernel/errors.ts';
@@ -10,13 +10,14 @@ import type { Log } from '../kernel/log.ts';
 import type { Secret } from '../kernel/secret.ts';
 import { backoffMs } from '../kernel/wait.ts';
 import type { BackupSession, VolumeStore } from '../storage/volume-store.ts';
+import type { Capacity } from '../wal/control-file.ts';
 import type { AwakeSlots } from './awake-slots.ts';
-import { ComputeRunner, type FoundCompute } from './compute-runner.ts';
+import { ComputeRunner } from './compute-runner.ts';
 import type { EndpointStore } from './endpoint-store.ts';
 import type { HistoryKeeper } from './history-keeper.ts';
 import type { ComputeAddress, ComputeState, EndpointReport, EndpointSpec } from './host.ts';
 import type { ReportFeed } from './report-feed.ts';
-import type { RunRecords } from './run-records.ts';
+import type { FoundCompute, RunRecords } from './run-records.ts';
 import { Waiters } from './waiters.ts';
 
 /** What an endpoint needs of its host. */
@@ -34,6 +35,8 @@ export interface EndpointDeps {
   readonly cgroups: CgroupTree | undefined;
   readonly computeAdminPassword: Secret;
   readonly computeLogsDir: string;
+  /** Makes the volume of a read replica, or gets it ready to start. @returns what its Postgres needs room for */
+  readonly ensureReplica: (spec: EndpointSpec) => Promise<Capacity>;
   readonly log: Log;
 }
 
@@ -197,7 +200,12 @@ export class Endpoint {
   /** Notes that a life of the compute ended while no host process was there to see it. */
   closeRuns(): void {
     const runs = this.#report.runs.map((run) => ({ ...run, ended: true }));
-    this.#patch({ runs, state: 'idle', suspendedAt: this.#report.suspendedAt ?? new Date().toISOString() });
+    this.#patch({
+      runs,
+      state: 'idle',
+      replicaLagBytes: null,
+      suspendedAt: this.#report.suspendedAt ?? new Date().toISOString(),
+    });
   }
 
   /** Called every now and then while it is awake: lets `until` grow on the disk too. */
@@ -296,6 +304,7 @@ export class Endpoint {
       ended: () => this.#runEnded(runner),
       polled: () => this.#suspendIfUnused(runner),
       // What is seen on a volume that the endpoint has left says nothing of the new one.
+      outgrown: () => void this.restart().catch((error: unknown) => this.#noteRefused(error)),
       seen: (patch) => runner.volumeId === this.#spec.volumeId && this.#patch(patch),
     });
     const known = this.#report.runs.some((run) => run.computeId === runner.computeId);
@@ -333,7 +342,7 @@ export class Endpoint {
 
   #runEnded(runner: ComputeRunner): void {
     this.#noteRun(runner, true);
-    this.#patch({ suspendedAt: new Date().toISOString() });
+    this.#patch({ suspendedAt: new Date().toISOString(), replicaLagBytes: null });
     const ending = this.#cleanUp(runner).finally(() => this.#endings.delete(ending));
     this.#endings.add(ending);
     this.#dispatch('ended');
@@ -402,7 +411,7 @@ export class Endpoint {
   async #reconcile(): Promise<void> {
     const runner = this.#runner;
     if (this.#state !== 'active' || !runner) return;
-    const settings = configSettings(runner.configOptions(this.#spec));
+    const settings = runner.settingsFor(this.#spec);
     const isResized = this.#spec.minCu !== runner.minCu || this.#spec.maxCu !== runner.maxCu;
     if (isResized || isRestartNeeded(runner.settings, settings)) await this.restart();
     else runner.reload(settings);

@@ -6,6 +6,7 @@ import { sleep } from '../kernel/wait.ts';
 import type {
   BranchVolume,
   ComputeAddress,
+  CreateReplicaVolume,
   CreateVolume,
   DumpSchema,
   EndpointReport,
@@ -58,6 +59,10 @@ export class HostClient implements Host {
 
   async branchVolume(request: BranchVolume): Promise<Moment> {
     return (await this.#call('branchVolume', [request])) as Moment;
+  }
+
+  async createReplicaVolume(request: CreateReplicaVolume): Promise<void> {
+    await this.#call('createReplicaVolume', [request]);
   }
 
   async createSchemaOnlyVolume(request: BranchVolume): Promise<void> {

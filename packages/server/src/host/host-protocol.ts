@@ -8,6 +8,7 @@ export const HOST_METHODS = [
   'info',
   'createVolume',
   'branchVolume',
+  'createReplicaVolume',
   'createSchemaOnlyVolume',
   'dumpSchema',
   'archiveVolume',

@@ -10,13 +10,16 @@ import type {
   MomentRequest as StoredMomentRequest,
   VolumeStore,
 } from '../storage/volume-store.ts';
+import type { Capacity } from '../wal/control-file.ts';
 import { Turns } from '../storage/turns.ts';
 import { formatLsn, parseLsn } from '../wal/lsn.ts';
 import type { AwakeSlots } from './awake-slots.ts';
 import type { HistoryKeeper } from './history-keeper.ts';
 import type {
   BranchVolume,
+  CreateReplicaVolume,
   CreateVolume,
+  EndpointSpec,
   Moment,
   MomentRequest,
   VolumeHistory,
@@ -64,15 +67,31 @@ export class HostVolumes {
 
   async branch(request: BranchVolume): Promise<Moment> {
     const at = parseMomentRequest(request.at);
-    const branching = this.#branch(request, at);
-    const others = this.#branching.get(request.source) ?? new Set();
-    this.#branching.set(request.source, others.add(branching));
-    try {
-      return formatMoment(await branching);
-    } finally {
-      others.delete(branching);
-      if (others.size === 0) this.#branching.delete(request.source);
-    }
+    const { volumeId, projectId, source, historyRetentionSeconds } = request;
+    const owner = await this.#deps.ownerOf(projectId);
+    const options = { volumeId, sourceId: source, at, owner, historyRetentionSeconds };
+    return formatMoment(
+      await this.#cloneOf(source, async (backup) => await this.#deps.volumes.branch({ ...options, backup })),
+    );
+  }
+
+  /**
+   * Before a read replica starts. @returns what its Postgres needs room for
+   * @throws PlatformError COMPUTE_START_FAILED if control has not said of which volume it is a replica
+   */
+  async readyReplica({ volumeId, projectId, primaryVolumeId: source }: EndpointSpec): Promise<Capacity> {
+    if (source !== undefined) return await this.ensureReplica({ volumeId, projectId, source });
+    throw new PlatformError('COMPUTE_START_FAILED', 'Cannot start the read replica: its branch is not known here yet');
+  }
+
+  /** As `Host.createReplicaVolume`. @returns what its Postgres needs room for */
+  async ensureReplica({ volumeId, projectId, source }: CreateReplicaVolume): Promise<Capacity> {
+    const owner = await this.#deps.ownerOf(projectId);
+    const options = { volumeId, primaryId: source, owner };
+    return await this.#cloneOf(
+      source,
+      async (backup) => await this.#deps.volumes.ensureReplica({ ...options, backup }),
+    );
   }
 
   /** One at a time. A start of a compute on the volume ends it. @throws PlatformError CONFLICT if a compute uses it */
@@ -118,14 +137,24 @@ export class HostVolumes {
     this.#deps.pruner.run();
   }
 
-  async #branch(request: BranchVolume, at: StoredMomentRequest): Promise<StoredMoment> {
-    const { volumeId, projectId, source, historyRetentionSeconds } = request;
-    const owner = await this.#deps.ownerOf(projectId);
+  /** Its source cannot be deleted until it is made. */
+  async #cloneOf<T>(source: VolumeId, make: (backup: BackupSession | undefined) => Promise<T>): Promise<T> {
+    const cloning = this.#tryClone(source, make);
+    const others = this.#branching.get(source) ?? new Set();
+    this.#branching.set(source, others.add(cloning));
+    try {
+      return await cloning;
+    } finally {
+      others.delete(cloning);
+      if (others.size === 0) this.#branching.delete(source);
+    }
+  }
+
+  async #tryClone<T>(source: VolumeId, make: (backup: BackupSession | undefined) => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       const backup = await this.#openBackup(source);
       try {
-        const options = { volumeId, sourceId: source, at, owner, historyRetentionSeconds, backup };
-        return await orNoSpace(async () => await this.#deps.volumes.branch(options));
+        return await orNoSpace(async () => await make(backup));
       } catch (error) {
         if (error instanceof PlatformError || attempt === BRANCH_TRIES) throw error;
       } finally {

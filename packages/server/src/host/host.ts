@@ -20,6 +20,11 @@ export interface Host {
    */
   branchVolume(request: BranchVolume): Promise<Moment>;
   /**
+   * Makes the volume of a read-only endpoint: a clone of `source` as it is now, which stays its standby. One that is there
+   * is brought up to date, or made anew where it no longer can be. @throws as `branchVolume`
+   */
+  createReplicaVolume(request: CreateReplicaVolume): Promise<void>;
+  /**
    * Makes a volume with the roles, databases and schemas of `source` at a moment and none of its rows; its history begins
    * then. A volume of this id is left as it is. @throws as `branchVolume`
    */
@@ -115,6 +120,12 @@ export interface BranchVolume {
   readonly historyRetentionSeconds: number;
 }
 
+export interface CreateReplicaVolume {
+  readonly volumeId: VolumeId;
+  readonly projectId: ProjectId;
+  readonly source: VolumeId;
+}
+
 export interface DumpSchema {
   readonly volumeId: VolumeId;
   readonly projectId: ProjectId;
@@ -182,6 +193,8 @@ export interface EndpointSpec {
   readonly generation: number;
   readonly pgVersion: number;
   readonly type: 'read_write' | 'read_only';
+  /** Only of a `read_only` one: the volume that its own is a standby of. */
+  readonly primaryVolumeId?: VolumeId;
   readonly minCu: number;
   readonly maxCu: number;
   readonly disabled: boolean;
@@ -230,6 +243,8 @@ export interface EndpointReport {
   /** Roles and databases as last seen in the compute, with those made by SQL. Null until first seen. */
   readonly catalog: SeenCatalog | null;
   readonly logicalBytes: number | null;
+  /** Bytes of WAL that an awake read replica has still to replay; null of any other endpoint, and until it is seen. */
+  readonly replicaLagBytes: number | null;
   readonly runs: readonly ComputeRun[];
 }
 

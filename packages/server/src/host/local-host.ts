@@ -20,6 +20,7 @@ import { HistoryKeeper } from './history-keeper.ts';
 import type {
   BranchVolume,
   ComputeAddress,
+  CreateReplicaVolume,
   CreateVolume,
   DumpSchema,
   EndpointReport,
@@ -120,6 +121,7 @@ class LocalHostProcess implements LocalHost {
       runOwners: new Map(),
       records: new RunRecords(runDir),
       history: new HistoryKeeper(options),
+      ensureReplica: async (spec) => await this.#volumes.readyReplica(spec),
       slots: new AwakeSlots(computesAwakeMax ?? Math.max(8, Math.floor((totalmem() * 0.75) / COMPUTE_BYTES))),
       watcher: new ProcessWatcher(),
       cgroups: openHostCgroups(options),
@@ -200,6 +202,11 @@ class LocalHostProcess implements LocalHost {
     return await this.#volumes.branch(request);
   }
 
+  async createReplicaVolume(request: CreateReplicaVolume): Promise<void> {
+    this.#assertServing();
+    await this.#volumes.ensureReplica(request);
+  }
+
   async createSchemaOnlyVolume(request: BranchVolume): Promise<void> {
     this.#assertServing();
     await this.#schemas.create(request);
@@ -274,7 +281,8 @@ class LocalHostProcess implements LocalHost {
     const isSame = isDeepStrictEqual(pgSettings, before?.pgSettings ?? {});
     const volume = isSame ? undefined : await this.#deps.volumes.find(volumeId);
     // Of an archived one the next start tells.
-    if (volume && !volume.isArchived) await tryPgSettings({ engine: await this.#deps.engines.get(pgVersion), volume, pgSettings });
+    if (volume && !volume.isArchived)
+      await tryPgSettings({ engine: await this.#deps.engines.get(pgVersion), volume, pgSettings });
   }
 
   async removeEndpoint(endpointId: EndpointId): Promise<void> {
@@ -451,6 +459,7 @@ function newReport(
     catalogAppliedSeq: 0,
     catalog: null,
     logicalBytes: null,
+    replicaLagBytes: null,
     runs: [],
   };
 }

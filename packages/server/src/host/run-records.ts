@@ -2,7 +2,9 @@ import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { randomText, type EndpointId } from '@tenantry/contract/ids.ts';
+import type { ProcessIdentity } from '../compute/process-table.ts';
 import { runDirectoryAt, type RunDirectory } from '../compute/run-directory.ts';
+import type { Volume } from '../storage/volume-store.ts';
 
 /**
  * What one life of a compute needs to be found again by the next host process. Lies in its run directory, written
@@ -19,6 +21,13 @@ export interface RunRecord {
   readonly settings: Readonly<Record<string, string>>;
   /** A life that only prepares a clone: it is not to be adopted. */
   readonly isApart?: boolean;
+}
+
+/** A Postgres that an earlier host process started. */
+export interface FoundCompute {
+  readonly record: RunRecord;
+  readonly identity: ProcessIdentity;
+  readonly volume: Volume;
 }
 
 /** The run directories of all computes that are awake, or whose end has not been written down yet. */

@@ -118,6 +118,8 @@ export interface Endpoint {
   readonly startedAt: Date | null;
   readonly suspendedAt: Date | null;
   readonly lastActiveAt: Date | null;
+  /** Bytes of WAL that an awake read-only endpoint has still to replay; null of any other. */
+  readonly replicaLagBytes: number | null;
 }
 
 export interface Role {

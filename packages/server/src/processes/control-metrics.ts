@@ -10,6 +10,8 @@ interface MetricsSources {
   /** Unfinished and failed operations by status. */
   readonly countOperations: () => Promise<Readonly<Record<string, number>>>;
   readonly countEndpoints: () => Promise<Readonly<Record<string, number>>>;
+  /** Bytes by endpoint. */
+  readonly replicaLags: () => Promise<Readonly<Record<string, number>>>;
 }
 
 /** The text of `GET /metrics`: read from where the facts are when it is asked, kept nowhere. */
@@ -31,6 +33,8 @@ export class ControlMetrics {
     this.#addHost();
     this.#addCounts('tenantry_operations', 'Operations by status', 'status', sources.countOperations);
     this.#addCounts('tenantry_endpoints', 'Endpoints by state', 'state', sources.countEndpoints);
+    const lag = 'WAL that an awake read replica has still to replay';
+    this.#addCounts('tenantry_replica_lag_bytes', lag, 'endpoint', sources.replicaLags);
   }
 
   answered({ operationId, method, status, durationMs }: ApiAnswer): void {

@@ -47,6 +47,7 @@ async function readPlatformStatus(sources: StatusSources): Promise<object> {
       project_name: endpoint.projectName,
       since: endpoint.startedAt,
       last_active: endpoint.lastActiveAt,
+      replica_lag_bytes: endpoint.replicaLagBytes,
     })),
     host: info,
   };

@@ -28,7 +28,7 @@ export async function readStorageReport(
   const volumes: object[] = [];
   const measureNext = async (): Promise<void> => {
     for (let next = rest.shift(); next; next = rest.shift()) {
-      volumes[next.index] = toVolume(next.owner, await measure(host, next.owner.volumeId));
+      volumes[next.index] = toVolume(next.owner, await measure(host, next.owner));
     }
   };
   await Promise.all(Array.from({ length: PARALLEL }, measureNext));
@@ -37,13 +37,15 @@ export async function readStorageReport(
 
 interface Measured {
   readonly usage: VolumeUsage;
-  readonly history: VolumeHistory;
+  /** Null of a read replica: its branch has it. */
+  readonly history: VolumeHistory | null;
 }
 
 /** Null of a volume that is not there: being made, being deleted, or archived. */
-async function measure(host: StorageSources['host'], volumeId: string): Promise<Measured | null> {
+async function measure(host: StorageSources['host'], { volumeId, kind }: VolumeOwner): Promise<Measured | null> {
   try {
-    const [usage, history] = await Promise.all([host.volumeUsage(volumeId), host.volumeHistory(volumeId)]);
+    const readsHistory = kind === 'replica' ? null : host.volumeHistory(volumeId);
+    const [usage, history] = await Promise.all([host.volumeUsage(volumeId), readsHistory]);
     return { usage, history };
   } catch (error) {
     if (error instanceof PlatformError && error.code === 'NOT_FOUND') return null;
@@ -61,5 +63,5 @@ const toVolume = (owner: VolumeOwner, measured: Measured | null): object => ({
   logical_bytes: measured?.usage.logicalBytes ?? null,
   exclusive_bytes: measured?.usage.exclusiveBytes ?? null,
   shared_bytes: measured?.usage.sharedBytes ?? null,
-  history_bytes: measured?.history.bytes ?? null,
+  history_bytes: measured?.history?.bytes ?? null,
 });

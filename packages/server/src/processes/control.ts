@@ -1,16 +1,19 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Kysely } from 'kysely';
 import type { ClientConfig } from 'pg';
 import { createApiServer } from '../api/create-api-server.ts';
 import { checkPgSettings } from '../compute/settings.ts';
 import { DirectoryServer } from '../directory/directory-server.ts';
 import { createEngineStore } from '../engines/engine-store.ts';
 import { DEFAULT_PG_VERSION } from '../engines/engine.ts';
+import type { Host } from '../host/host.ts';
 import { HostClient } from '../host/host-client.ts';
 import { must } from '../kernel/assert.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../metadata/embedded-postgres.ts';
 import { openMetadata } from '../metadata/open-metadata.ts';
 import { findPostmaster } from '../metadata/postmaster.ts';
+import type { Tables } from '../metadata/tables.ts';
 import { createOperationEngine } from '../operations/engine.ts';
 import { bootstrap } from '../platform/accounts/bootstrap.ts';
 import { archiveBranches } from '../platform/branches/archive-branches.ts';
@@ -23,7 +26,7 @@ import { findDirectoryEntry, getDirectoryEpoch } from '../platform/directory/dir
 import { ingestReports } from '../platform/reports/ingest-reports.ts';
 import { createPasswordBox } from '../platform/roles/password-box.ts';
 import { runSchedules } from '../platform/snapshots/run-schedules.ts';
-import { countStatus } from '../platform/status/read-status.ts';
+import { countStatus, listReplicaLags } from '../platform/status/read-status.ts';
 import { checkHealth } from './control-health.ts';
 import { ControlMetrics } from './control-metrics.ts';
 import { operatorViews } from './control-status.ts';
@@ -94,12 +97,7 @@ async function serve(context: ProcessContext, embedded: EmbeddedPostgres | undef
     expireBranches({ ...deps, engine }, stopping.signal),
     archiveBranches({ ...deps, engine }, config.archiveAfterDays, stopping.signal),
   ];
-  const metrics = new ControlMetrics({
-    directory: directoryServer,
-    host,
-    countOperations: async () => (await countStatus(metadata.db, new Date())).operations,
-    countEndpoints: async () => (await countStatus(metadata.db, new Date())).endpoints,
-  });
+  const metrics = makeMetrics(metadata.db, host, directoryServer);
   const health = () =>
     checkHealth({ metadata: metadata.db, host, directory: directoryServer, gateways: config.gatewayWorkers });
   const api = createApiServer({
@@ -155,5 +153,15 @@ async function startMetadataPostgres(
     password: secrets.metadataPassword,
     onPidChange,
     log,
+  });
+}
+
+function makeMetrics(db: Kysely<Tables>, host: Host, directory: DirectoryServer): ControlMetrics {
+  return new ControlMetrics({
+    directory,
+    host,
+    countOperations: async () => (await countStatus(db, new Date())).operations,
+    countEndpoints: async () => (await countStatus(db, new Date())).endpoints,
+    replicaLags: async () => await listReplicaLags(db),
   });
 }

@@ -19,9 +19,10 @@ export async function findVolume(layout: Layout, volumeId: string): Promise<Volu
   const record = await readVolumeRecord(layout.volumeDir(volumeId));
   if (!record) return undefined;
   const { pgVersion, owner } = record;
+  const replicaOf = record.replica?.primaryId ?? null;
   const dataPath = layout.dataPath(volumeId);
-  const needsPromotion = existsSync(join(dataPath, 'standby.signal'));
-  return { volumeId, pgVersion, owner, dataPath, walPath: layout.walDir(volumeId), needsPromotion };
+  const needsPromotion = replicaOf === null && existsSync(join(dataPath, 'standby.signal'));
+  return { volumeId, pgVersion, owner, dataPath, walPath: layout.walDir(volumeId), needsPromotion, replicaOf };
 }
 
 /** @throws PlatformError NOT_FOUND */

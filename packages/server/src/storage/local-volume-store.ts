@@ -9,6 +9,7 @@ import { syncDirectory } from '../kernel/atomic-file.ts';
 import { codeOf, isNoSpace, messageOf, PlatformError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import type { Secret } from '../kernel/secret.ts';
+import type { Capacity } from '../wal/control-file.ts';
 import { VolumeArchives } from './archive/volume-archives.ts';
 import { branchVolume } from './branch-volume.ts';
 import { apparentBytes, assertRoom, exclusiveWalBytes, noSpace } from './disk-space.ts';
@@ -24,6 +25,7 @@ import { aboutEndOfWal, lookAtWal, type WalLook } from './history/wal-look.ts';
 import { Layout } from './layout.ts';
 import { makeVolume } from './make-volume.ts';
 import { openBackend, type StorageSetting } from './open-backend.ts';
+import { Replicas } from './replicas.ts';
 import { RestorePoints } from './restore-points.ts';
 import { StillVolumes } from './still-volumes.ts';
 import type { StoreParts } from './store-parts.ts';
@@ -36,6 +38,8 @@ import type {
   FileOwner,
   Moment,
   MomentRequest,
+  ReplicaLook,
+  ReplicaOptions,
   StorageBackendInfo,
   Volume,
   VolumeHistory,
@@ -97,6 +101,7 @@ class LocalVolumeStore implements VolumeStore {
   readonly #points: RestorePoints;
   readonly #pruner: Pruner;
   readonly #archives: VolumeArchives;
+  readonly #replicas: Replicas;
   /** Create, branch and delete of one volume take turns. */
   readonly #turns = new Turns();
   readonly #looks = new Map<string, WalLook>();
@@ -108,6 +113,7 @@ class LocalVolumeStore implements VolumeStore {
     this.#points = new RestorePoints(parts);
     this.#pruner = new Pruner(parts, this.#points);
     this.#archives = new VolumeArchives(parts, this.#points);
+    this.#replicas = new Replicas(parts, this.#points);
   }
 
   async prepare(engine: Engine): Promise<void> {
@@ -126,6 +132,25 @@ class LocalVolumeStore implements VolumeStore {
     await this.#makeOnce(volumeId, () => branchVolume(this.#parts, this.#points, options).then(() => undefined));
     const { begin } = await this.#ensureLineage(volumeId);
     return { lsn: begin.lsn, timeUs: begin.timeUs };
+  }
+
+  async ensureReplica(options: ReplicaOptions): Promise<Capacity> {
+    const { volumeId, primaryId } = options;
+    assertVolumeId(volumeId);
+    await this.bringBack(primaryId);
+    await this.#turns.take(volumeId, async () => {
+      const present = await this.find(volumeId);
+      if (present && this.#parts.still.isClaimed(volumeId)) return;
+      if (present && (await this.#replicas.catchUp(present, primaryId))) return;
+      if (present) await this.#remove(volumeId);
+      await this.#makeIfAbsent(volumeId, () => this.#replicas.make(options));
+      await this.#replicas.follow(await getVolume(this.#parts.layout, volumeId));
+    });
+    return this.#replicas.capacityFor(await getVolume(this.#parts.layout, volumeId));
+  }
+
+  async follow(volumeId: string): Promise<ReplicaLook> {
+    return this.#replicas.follow(await getVolume(this.#parts.layout, volumeId));
   }
 
   async findMoment(volumeId: string, at: MomentRequest): Promise<Moment> {
@@ -171,7 +196,11 @@ class LocalVolumeStore implements VolumeStore {
 
   async archive(volumeId: string): Promise<{ walSincePoint: number }> {
     const { layout, lineages } = this.#parts;
-    const lineage = (await lineages.find(volumeId)) ?? (await this.#ensureLineage(volumeId));
+    const present = await lineages.find(volumeId);
+    // All WAL of a read replica is its primary's.
+    const isReplica = !present && typeof (await this.find(volumeId))?.replicaOf === 'string';
+    if (isReplica) return { walSincePoint: 0 };
+    const lineage = present ?? (await this.#ensureLineage(volumeId));
     const look = await lookAtWal({
       walPath: layout.walDir(volumeId),
       historyPath: layout.historyDir(volumeId),
@@ -244,18 +273,7 @@ class LocalVolumeStore implements VolumeStore {
 
   async delete(volumeId: string): Promise<void> {
     assertVolumeId(volumeId);
-    const { layout, lineageTurns } = this.#parts;
-    await this.#turns.take(volumeId, async () => {
-      const isArchived = (await this.#archives.find(volumeId)) !== undefined;
-      await this.#archives.remove(volumeId);
-      const trash = join(layout.treeDir('trash'), `${volumeId}.${randomBytes(4).toString('hex')}`);
-      const isThere = await lineageTurns.take(volumeId, () => renameIfThere(layout.volumeDir(volumeId), trash));
-      if (!isThere && !isArchived) return;
-      await syncDirectory(layout.treeDir('volumes'));
-      this.#looks.delete(volumeId);
-      await this.#parts.backend.removeTree(trash);
-      await this.#removeLogs(volumeId);
-    });
+    await this.#turns.take(volumeId, () => this.#remove(volumeId));
   }
 
   async usage(volumeId: string): Promise<VolumeUsage> {
@@ -313,22 +331,39 @@ class LocalVolumeStore implements VolumeStore {
     }
   }
 
-  /** Leaves a volume that is there as it is; removes what a failure leaves. */
   async #makeOnce(volumeId: string, make: () => Promise<void>): Promise<void> {
     assertVolumeId(volumeId);
+    await this.#turns.take(volumeId, () => this.#makeIfAbsent(volumeId, make));
+  }
+
+  /** Leaves a volume that is there as it is; removes what a failure leaves. The caller has the turn of the id. */
+  async #makeIfAbsent(volumeId: string, make: () => Promise<void>): Promise<void> {
     const { layout } = this.#parts;
-    await this.#turns.take(volumeId, async () => {
-      if (await this.find(volumeId)) return;
-      if (existsSync(layout.volumeDir(volumeId))) throw new Error(`Cannot create volume ${volumeId}: ${NOT_A_VOLUME}`);
-      try {
-        await this.#assertRoom();
-        await make();
-      } catch (error) {
-        await this.#removeLogs(volumeId);
-        if (error instanceof PlatformError || !isNoSpace(error)) throw error;
-        throw noSpace(error);
-      }
-    });
+    if (await this.find(volumeId)) return;
+    if (existsSync(layout.volumeDir(volumeId))) throw new Error(`Cannot create volume ${volumeId}: ${NOT_A_VOLUME}`);
+    try {
+      await this.#assertRoom();
+      await make();
+    } catch (error) {
+      await this.#removeLogs(volumeId);
+      if (error instanceof PlatformError || !isNoSpace(error)) throw error;
+      throw noSpace(error);
+    }
+  }
+
+  /** Nothing if it is not there. The caller has the turn of the id. */
+  async #remove(volumeId: string): Promise<void> {
+    const { layout, lineageTurns } = this.#parts;
+    const isArchived = (await this.#archives.find(volumeId)) !== undefined;
+    await this.#archives.remove(volumeId);
+    const trash = join(layout.treeDir('trash'), `${volumeId}.${randomBytes(4).toString('hex')}`);
+    const isThere = await lineageTurns.take(volumeId, () => renameIfThere(layout.volumeDir(volumeId), trash));
+    if (!isThere && !isArchived) return;
+    await syncDirectory(layout.treeDir('volumes'));
+    this.#looks.delete(volumeId);
+    this.#replicas.forget(volumeId);
+    await this.#parts.backend.removeTree(trash);
+    await this.#removeLogs(volumeId);
   }
 
   async #removeLogs(volumeId: string): Promise<void> {

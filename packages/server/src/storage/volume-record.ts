@@ -11,6 +11,16 @@ export interface VolumeRecord {
   readonly engineVersion: string;
   readonly owner: FileOwner | null;
   readonly createdAt: string;
+  /** Only of a read replica. */
+  readonly replica?: ReplicaRecord;
+}
+
+export interface ReplicaRecord {
+  readonly primaryId: string;
+  /** Where the replay of the clone begins, as Postgres writes it. */
+  readonly redoLsn: string;
+  /** The machine's boot in which it was made. */
+  readonly bootId: string;
 }
 
 const FILE = 'volume.json';

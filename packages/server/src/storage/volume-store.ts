@@ -1,4 +1,5 @@
 import type { Engine } from '../engines/engine.ts';
+import type { Capacity } from '../wal/control-file.ts';
 import type { Lsn } from '../wal/lsn.ts';
 import type { TimeUs } from './history/time-us.ts';
 
@@ -19,6 +20,8 @@ export interface Volume {
   readonly needsPromotion: boolean;
   /** Kept compressed: nothing is at its paths until `claim` or `bringBack`. */
   readonly isArchived?: true;
+  /** Of a read replica: the volume whose WAL it replays, always as a standby. It has no history of its own. */
+  readonly replicaOf: string | null;
 }
 
 export interface CreateVolumeOptions {
@@ -37,6 +40,26 @@ export interface BranchVolumeOptions {
   /** Needed where a clone of a volume in use is not one moment: of the running compute. Undefined: nothing runs. */
   readonly backup: BackupSession | undefined;
 }
+
+export interface ReplicaOptions {
+  readonly volumeId: string;
+  readonly primaryId: string;
+  readonly owner: FileOwner | null;
+  /** As in `BranchVolumeOptions`, of the primary's compute. */
+  readonly backup: BackupSession | undefined;
+}
+
+/** What a replica's look at its primary gives. */
+export type ReplicaLook =
+  | {
+      readonly kind: 'following';
+      /** Of the primary's WAL. */
+      readonly end: Lsn;
+      /** What the primary last started with. */
+      readonly capacity: Capacity;
+    }
+  /** WAL that the replica needs is not there any more: only a new clone helps. */
+  | { readonly kind: 'lost' };
 
 /** Postgres' low-level backup API on one open session of the running compute. */
 export interface BackupSession {
@@ -88,6 +111,14 @@ export interface VolumeStore {
    * @throws PlatformError NOT_FOUND, MOMENT_OUT_OF_HISTORY, NO_SPACE
    */
   branch(options: BranchVolumeOptions): Promise<Moment>;
+  /**
+   * Makes a read replica of a volume, or gets the present one ready to start where it left off; one that no longer can
+   * is made anew. Nothing while a compute has it. Returns what its Postgres needs room for.
+   * @throws PlatformError NOT_FOUND, MOMENT_OUT_OF_HISTORY, NO_SPACE
+   */
+  ensureReplica(options: ReplicaOptions): Promise<Capacity>;
+  /** Links WAL that its primary has written into the WAL directory of a replica, where its standby finds it. */
+  follow(volumeId: string): Promise<ReplicaLook>;
   /** What `branch` would answer now. @throws PlatformError NOT_FOUND, MOMENT_OUT_OF_HISTORY */
   findMoment(volumeId: string, at: MomentRequest): Promise<Moment>;
   /** @throws PlatformError NOT_FOUND */

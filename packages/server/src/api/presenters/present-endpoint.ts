@@ -32,6 +32,7 @@ export function presentEndpoint(endpoint: Endpoint, domain: string): Static<type
     ...defined({
       name: endpoint.name ?? undefined,
       pending_state: endpoint.pendingState ?? undefined,
+      replica_lag_bytes: endpoint.replicaLagBytes ?? undefined,
       last_active: toOptionalTimestamp(endpoint.lastActiveAt),
       started_at: toOptionalTimestamp(endpoint.startedAt),
       suspended_at: toOptionalTimestamp(endpoint.suspendedAt),

@@ -68,6 +68,7 @@ export const newEndpoint = (branch: Branch, regionId: string, type: Endpoint['ty
   startedAt: null,
   suspendedAt: null,
   lastActiveAt: null,
+  replicaLagBytes: null,
 });
 
 export const newRole = (branchId: BranchId, name: string): Role => ({

@@ -300,7 +300,15 @@ function copyVolumes(path: string, template: string): VolumeStore {
     const stats = lstatSync(dataPath, { throwIfNoEntry: false });
     if (!stats) return undefined;
     const owner = isRoot ? { uid: stats.uid, gid: stats.gid } : null;
-    return { volumeId, pgVersion: 17, owner, dataPath, walPath: join(dataPath, 'pg_wal'), needsPromotion: false };
+    return {
+      volumeId,
+      pgVersion: 17,
+      owner,
+      dataPath,
+      walPath: join(dataPath, 'pg_wal'),
+      needsPromotion: false,
+      replicaOf: null,
+    };
   };
   const noHistory = async (): Promise<never> => {
     throw new PlatformError('MOMENT_OUT_OF_HISTORY', 'no history');
@@ -343,6 +351,8 @@ function copyVolumes(path: string, template: string): VolumeStore {
     bringBack: async () => undefined,
     listArchived: async () => [],
     branch: noHistory,
+    ensureReplica: noHistory,
+    follow: noHistory,
     findMoment: noHistory,
     history: noHistory,
     keepRoom: async () => undefined,

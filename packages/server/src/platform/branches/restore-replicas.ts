@@ -4,7 +4,6 @@ import type { Tables } from '../../metadata/tables.ts';
 import type { PlatformDeps } from '../context.ts';
 import { listEndpointVolumes } from '../endpoints/endpoint-rows.ts';
 import { insertHostRemovals } from '../hosts/host-removal-rows.ts';
-import { getHistoryRetention } from '../projects/project-rows.ts';
 
 /** A read-only endpoint whose own volume is to be replaced, for its branch is getting other data. */
 export interface ReplicaSwap {
@@ -21,16 +20,13 @@ export async function planReplicaSwaps(db: Kysely<Tables>, branchId: string): Pr
   );
 }
 
-/** Makes the new volumes out of the head of the branch's. */
+/** Makes the new volumes: standbys of the branch's, as it will be. */
 export async function makeReplicaVolumes(
-  { metadata, host }: PlatformDeps,
+  { host }: PlatformDeps,
   { projectId, source }: { readonly projectId: string; readonly source: string },
   replicas: readonly ReplicaSwap[],
 ): Promise<void> {
-  const historyRetentionSeconds = await getHistoryRetention(metadata, projectId);
-  for (const { volumeId } of replicas) {
-    await host.branchVolume({ volumeId, projectId, source, at: { kind: 'head' }, historyRetentionSeconds });
-  }
+  for (const { volumeId } of replicas) await host.createReplicaVolume({ volumeId, projectId, source });
 }
 
 /** The old ones are to be removed from the host, and the new ones of endpoints that are gone. */

@@ -203,5 +203,6 @@ function toEndpoint(row: Row, domain: string): Endpoint {
     startedAt: row.started_at,
     suspendedAt: row.suspended_at,
     lastActiveAt: row.last_active_at,
+    replicaLagBytes: row.replica_lag_bytes === null ? null : Number(row.replica_lag_bytes),
   };
 }

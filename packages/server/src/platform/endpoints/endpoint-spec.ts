@@ -10,6 +10,7 @@ interface SpecRow {
   readonly branch_id: BranchId;
   readonly project_id: string;
   readonly volume_id: string;
+  readonly primary_volume_id: string | null;
   readonly generation: string;
   readonly pg_version: number;
   readonly type: EndpointSpec['type'];
@@ -33,7 +34,8 @@ export async function listEndpointSpecs(
   endpointIds: readonly string[],
 ): Promise<readonly EndpointSpec[]> {
   const { rows } = await sql<SpecRow>`
-    select e.id, e.branch_id, e.project_id, coalesce(e.volume_id, b.volume_id) as volume_id, e.generation, p.pg_version, e.type, e.min_cu, e.max_cu,
+    select e.id, e.branch_id, e.project_id, coalesce(e.volume_id, b.volume_id) as volume_id,
+      case e.type when 'read_only' then b.volume_id end as primary_volume_id, e.generation, p.pg_version, e.type, e.min_cu, e.max_cu,
       e.disabled or b.deleted_at is not null as disabled, e.suspend_timeout_seconds, p.default_endpoint_settings, e.pg_settings,
       (select coalesce(jsonb_agg(c.change || jsonb_build_object('seq', c.seq) order by c.seq), '[]')
         from catalog_changes c where c.branch_id = e.branch_id and c.state = 'pending' and e.type = 'read_write') as changes
@@ -54,6 +56,7 @@ function toSpec(row: SpecRow): EndpointSpec {
     generation: Number(row.generation),
     pgVersion: row.pg_version,
     type: row.type,
+    ...(row.primary_volume_id === null ? {} : { primaryVolumeId: row.primary_volume_id }),
     minCu: row.min_cu,
     maxCu: row.max_cu,
     disabled: row.disabled,

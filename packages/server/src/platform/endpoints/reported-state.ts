@@ -14,6 +14,7 @@ export async function storeReportedState(tx: Transaction<Tables>, report: Endpoi
       suspended_at: report.suspendedAt,
       last_active_at: report.lastActiveAt,
       failure: report.failure,
+      replica_lag_bytes: report.replicaLagBytes,
     })
     .where('id', '=', report.endpointId)
     .where((e) => e.or([e('report_version', 'is', null), e('report_version', '<', String(report.version))]))

@@ -16,6 +16,8 @@ export interface AwakeEndpoint {
   readonly projectName: string;
   readonly startedAt: Date | null;
   readonly lastActiveAt: Date | null;
+  /** Null of any but a read replica. */
+  readonly replicaLagBytes: number | null;
 }
 
 const AWAKE_LISTED_MAX = 50;
@@ -57,6 +59,7 @@ export async function listAwakeEndpoints(db: Kysely<Tables>): Promise<readonly A
       'projects.name',
       'endpoints.started_at',
       'endpoints.last_active_at',
+      'endpoints.replica_lag_bytes',
     ])
     .orderBy('endpoints.last_active_at', (by) => by.desc().nullsLast())
     .limit(AWAKE_LISTED_MAX)
@@ -67,5 +70,16 @@ export async function listAwakeEndpoints(db: Kysely<Tables>): Promise<readonly A
     projectName: row.name,
     startedAt: row.started_at,
     lastActiveAt: row.last_active_at,
+    replicaLagBytes: row.replica_lag_bytes === null ? null : Number(row.replica_lag_bytes),
   }));
+}
+
+/** How far each awake read replica is behind its branch, in bytes of WAL. */
+export async function listReplicaLags(db: Kysely<Tables>): Promise<Readonly<Record<string, number>>> {
+  const rows = await db
+    .selectFrom('endpoints')
+    .where('replica_lag_bytes', 'is not', null)
+    .select(['id', 'replica_lag_bytes'])
+    .execute();
+  return Object.fromEntries(rows.map((row) => [row.id, Number(row.replica_lag_bytes)]));
 }

@@ -8,6 +8,7 @@ import type {
   ComputeAddress,
   ComputeRun,
   ComputeState,
+  CreateReplicaVolume,
   CreateVolume,
   DumpSchema,
   EndpointReport,
@@ -53,6 +54,7 @@ interface FakeEndpoint {
   databases: Map<string, string>;
   isSeen: boolean;
   version: number;
+  replicaLagBytes: number | null;
 }
 
 const noRefusal = (): undefined => undefined;
@@ -105,6 +107,11 @@ export class FakeHost implements Host {
   async branchVolume(request: BranchVolume): Promise<Moment> {
     await this.#arrive('branchVolume', request.volumeId);
     return this.volumes.branch(request, false);
+  }
+
+  async createReplicaVolume(request: CreateReplicaVolume): Promise<void> {
+    await this.#arrive('createReplicaVolume', request.volumeId);
+    this.volumes.branch({ ...request, at: { kind: 'head' }, historyRetentionSeconds: 0 }, false);
   }
 
   async createSchemaOnlyVolume(request: BranchVolume): Promise<void> {
@@ -362,6 +369,7 @@ const newFakeEndpoint = (spec: EndpointSpec, { roles, databases }: FakeVolume): 
   databases,
   isSeen: false,
   version: 0,
+  replicaLagBytes: null,
 });
 
 function toReport(endpointId: EndpointId, endpoint: FakeEndpoint): EndpointReport {
@@ -381,6 +389,7 @@ function toReport(endpointId: EndpointId, endpoint: FakeEndpoint): EndpointRepor
     catalogAppliedSeq: endpoint.appliedSeq,
     catalog: endpoint.isSeen ? catalog : null,
     logicalBytes: endpoint.isSeen ? 7_000_000 : null,
+    replicaLagBytes: endpoint.replicaLagBytes,
     runs: [...endpoint.runs, ...(endpoint.run ? [endpoint.run] : [])],
   };
 }

@@ -1,4 +1,5 @@
 import { mkdir } from 'node:fs/promises';
+import { PlatformError } from '../../kernel/errors.ts';
 import { readControlFile } from '../../wal/control-file.ts';
 import { findEndOfWal } from '../../wal/find-end.ts';
 import { dataPathOf } from '../backends/backend.ts';
@@ -53,6 +54,12 @@ export async function beginLineage({ layout, lineages }: StoreParts, created: Ne
 export async function ensureLineage({ layout, lineages }: StoreParts, volume: Volume): Promise<Lineage> {
   const present = await lineages.find(volume.volumeId);
   if (present) return present;
+  if (volume.replicaOf !== null) {
+    throw new PlatformError(
+      'NOT_FOUND',
+      `Cannot find the history of volume ${volume.volumeId}: a read replica has none`,
+    );
+  }
   const { control } = await readLiveControlFile(volume.dataPath);
   const lineage: Lineage = {
     volumeId: volume.volumeId,
