@@ -17,6 +17,7 @@ describe('readConfig', () => {
       databaseUrl: undefined,
       storage: 'auto',
       minSuspendSeconds: 60,
+      archiveAfterDays: 14,
       gatewayWorkers: 4,
       computesAwakeMax: null,
     });
@@ -25,6 +26,11 @@ describe('readConfig', () => {
   test('takes a flag over the environment, and the environment over the default', () => {
     expect(read({ 'api-port': '1' }, { TENANTRY_API_PORT: '2' }).apiPort).toBe(1);
     expect(read({}, { TENANTRY_API_PORT: '2' }).apiPort).toBe(2);
+  });
+
+  test('takes parts of a day, and 0 for never', () => {
+    expect(read({ 'archive-after-days': '0.25' }).archiveAfterDays).toBe(0.25);
+    expect(read({}, { TENANTRY_ARCHIVE_AFTER_DAYS: '0' }).archiveAfterDays).toBe(0);
   });
 
   test('takes an empty variable as not set', () => {
@@ -45,6 +51,8 @@ describe('readConfig', () => {
     ['api-port', '-1'],
     ['api-port', '4400x'],
     ['min-suspend-seconds', '0'],
+    ['archive-after-days', '-1'],
+    ['archive-after-days', 'soon'],
     ['gateway-workers', '0'],
     ['domain', '-bad-'],
     ['domain', 'a b'],

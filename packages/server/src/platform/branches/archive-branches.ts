@@ -15,8 +15,8 @@ import {
 const DAY_MS = 24 * 60 * 60_000;
 const INTERVAL_MS = { min: 1_000, max: 60_000 };
 const BATCH = 100;
-/** The next branch waits for the one before: archiving takes a core of the host, and nobody waits for it. */
-const ONE_MS = 60 * 60_000;
+/** How often it is looked whether to stop while a branch is being archived. */
+const LOOK_MS = 1_000;
 
 /** Has branches kept compressed that nobody uses, until the signal aborts. @param afterDays 0: none */
 export async function archiveBranches(context: PlatformContext, afterDays: number, signal: AbortSignal): Promise<void> {
@@ -42,11 +42,15 @@ export async function archiveIdleBranches(
   const bounds = { now: context.now(), ageMs, idleMs: Math.min(DAY_MS, ageMs), retryMs: 2 * ageMs };
   for (const candidate of await listArchivable(context.metadata, bounds, { limit: BATCH })) {
     if (signal.aborted) return;
-    await archiveOne(context, candidate, bounds);
+    await untilEnded(context, await orderArchive(context, candidate, bounds), signal);
   }
 }
 
-async function archiveOne(context: PlatformContext, candidate: ArchiveCandidate, bounds: ArchiveBounds): Promise<void> {
+async function orderArchive(
+  context: PlatformContext,
+  candidate: ArchiveCandidate,
+  bounds: ArchiveBounds,
+): Promise<readonly string[]> {
   const { projectId, branchId } = candidate;
   const { operations } = await runCommand(
     context,
@@ -60,8 +64,15 @@ async function archiveOne(context: PlatformContext, candidate: ArchiveCandidate,
     },
     0,
   );
-  const ids = operations.map(({ id }) => id);
-  if (ids.length > 0) await context.engine.waitFor(ids, ONE_MS);
+  return operations.map(({ id }) => id);
+}
+
+/** The next branch waits for the one before: archiving takes a core of the host, and nobody waits for it. */
+async function untilEnded({ engine }: PlatformContext, ids: readonly string[], signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    const outcomes = await engine.waitFor(ids, LOOK_MS);
+    if (outcomes.every(({ status }) => status !== 'scheduling' && status !== 'running')) return;
+  }
 }
 
 /** What the host has brought back by itself, for a compute or a clone, is ready again. */
