@@ -4,6 +4,7 @@ import { chownSync, mkdtempSync, readFileSync, readlinkSync, rmSync } from 'node
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
+import { must } from '../tests/support/must.ts';
 import { runOk } from '../tests/support/run.ts';
 
 /** `nobody`: Postgres refuses to run as root, and initdb to run as a user without a name. */
@@ -36,6 +37,11 @@ export class BarePostgres implements Disposable {
     this.#env = libraryPath ? { LD_LIBRARY_PATH: libraryPath.slice('LD_LIBRARY_PATH='.length) } : {};
     chownSync(this.#root, UID, UID);
     this.#ready = join(this.#root, 'ready');
+  }
+
+  /** Its postmaster, while it runs. */
+  get pid(): number {
+    return must(this.#running?.pid, 'a running yardstick');
   }
 
   /** A connection string, while it runs. */
