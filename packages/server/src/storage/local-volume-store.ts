@@ -273,6 +273,7 @@ class LocalVolumeStore implements VolumeStore {
 
   async delete(volumeId: string): Promise<void> {
     assertVolumeId(volumeId);
+    this.#archives.giveUp(volumeId);
     await this.#turns.take(volumeId, () => this.#remove(volumeId));
   }
 

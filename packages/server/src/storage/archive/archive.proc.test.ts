@@ -166,6 +166,28 @@ describe.each(settings)('an archived volume (%s)', (setting) => {
     expect(await readdir(join(hostDir, 'history'))).toEqual([]);
   });
 
+  it('is given up for a claim or a deletion in the midst of it', async () => {
+    await store.create({ volumeId: 'br-i', engine, ...common });
+    await run(store, 'br-i', FILL);
+    const sum = await run(store, 'br-i', SUM);
+    for (const ms of [0, 20, 100, 400]) {
+      const archiving = store.archiveVolume('br-i');
+      await delay(ms);
+      expect(await store.claim('br-i')).toBeDefined();
+      await archiving;
+      expect(await store.listArchived()).toEqual([]);
+      store.released('br-i');
+      expect(await run(store, 'br-i', SUM)).toBe(sum);
+      await expectNothingLeft(hostDir, setting, []);
+    }
+    const archiving = store.archiveVolume('br-i');
+    await delay(100);
+    await store.delete('br-i');
+    await archiving;
+    expect([await store.find('br-i'), await readdir(join(hostDir, 'wal'))]).toEqual([undefined, []]);
+    await expectNothingLeft(hostDir, setting, []);
+  });
+
   it('stays as it is while its history is young, and where it would take more', async () => {
     await store.create({ volumeId: 'br-d', engine, owner, historyRetentionSeconds: 3600 });
     await run(store, 'br-d', FILL);

@@ -15,7 +15,7 @@ import type { StoreParts } from '../store-parts.ts';
 import type { Volume } from '../volume-store.ts';
 
 /** A volume of which nothing but its head is worth keeping. */
-interface Rest {
+export interface Rest {
   /** Its lineage once it is archived. */
   readonly lineage: Lineage;
   /** It starts from there. */

@@ -6,14 +6,13 @@ import { syncTree } from '../../engines/sync-tree.ts';
 import { must } from '../../kernel/assert.ts';
 import { syncDirectory } from '../../kernel/atomic-file.ts';
 import { isNoSpace, messageOf, PlatformError } from '../../kernel/errors.ts';
-import type { Lsn } from '../../wal/lsn.ts';
 import { parseSegmentName, segmentStart } from '../../wal/segment-name.ts';
 import { dataPathOf } from '../backends/backend.ts';
 import { allocatedBytes, apparentBytes, assertRoom, assertRoomFor, exclusiveWalBytes } from '../disk-space.ts';
 import { assertVolumeId, findVolume } from '../find-volume.ts';
 import { archiveWal } from '../history/archive-wal.ts';
 import { ensureLineage } from '../history/begin-lineage.ts';
-import type { Lineage, RestorePoint } from '../history/lineage.ts';
+import type { RestorePoint } from '../history/lineage.ts';
 import { removeSegmentsBefore } from '../history/prune-history.ts';
 import type { RestorePoints } from '../restore-points.ts';
 import type { StoreParts } from '../store-parts.ts';
@@ -28,18 +27,15 @@ import {
   writeArchiveRecord,
 } from './archive-record.ts';
 import { checkRoots, packRoots, type PackedRoot, unpackRoots } from './entry-stream.ts';
-import { restOf } from './rest-of.ts';
+import { type Rest, restOf } from './rest-of.ts';
 
 export type ArchiveOutcome =
   | { readonly archived: true; readonly compressedBytes: number; readonly freedBytes: number }
   /** Why it stays as it is. */
   | { readonly archived: false; readonly why: string };
 
-/** What is to be packed of a volume at rest, and what its lineage is from then on. */
-interface Packing {
+interface Packing extends Rest {
   readonly volume: Volume;
-  readonly lineage: Lineage;
-  readonly walFrom: Lsn;
   /** What archiving gives back. */
   readonly freedBytes: number;
 }
@@ -62,6 +58,8 @@ class GivenUp extends Error {}
 export class VolumeArchives {
   readonly #parts: StoreParts;
   readonly #points: RestorePoints;
+  /** Volumes that are to be deleted. */
+  readonly #unwanted = new Set<string>();
 
   constructor(parts: StoreParts, points: RestorePoints) {
     this.#parts = parts;
@@ -94,20 +92,18 @@ export class VolumeArchives {
 
   /** @throws PlatformError NO_SPACE */
   async archive(volume: Volume): Promise<ArchiveOutcome> {
-    const { still, backend } = this.#parts;
-    if (still.isClaimed(volume.volumeId)) return { archived: false, why: 'it is in use' };
-    const rest = await restOf(this.#parts, volume);
-    if ('why' in rest) return { archived: false, ...rest };
-    const hasOwnPoints = await this.#dropOwnPoints(volume, rest.lineage);
+    const { backend } = this.#parts;
+    let hasNoPoints = false;
     try {
-      const freedBytes = await this.#freedBytes(volume);
-      return await still.whileStill(
-        volume.volumeId,
-        () => this.#archiveStill({ volume, ...rest, freedBytes }),
-        () => Promise.reject(new GivenUp('it is in use')),
-      );
+      hasNoPoints = await this.#whileStill(volume, () => this.#dropOwnPoints(volume));
+      // Without the volume: that may take long. What is not given back by then only counts as less.
+      if (hasNoPoints) await backend.settleRemovals().catch(() => undefined);
+      return await this.#whileStill(volume, async () => {
+        const rest = await this.#restOf(volume);
+        return this.#archiveStill({ volume, ...rest, freedBytes: await this.#freedBytes(volume) });
+      });
     } catch (error) {
-      if (hasOwnPoints && backend.info.capabilities.cowClone) await this.#makePoint(volume);
+      if (hasNoPoints && backend.info.capabilities.cowClone) await this.#makePoint(volume);
       if (error instanceof GivenUp) return { archived: false, why: error.message };
       throw isNoSpace(error) ? noSpace('archive the volume', error) : error;
     }
@@ -142,7 +138,13 @@ export class VolumeArchives {
     }
   }
 
+  /** Ends the packing of a volume: it is to be deleted, by who waits for its turn. */
+  giveUp(volumeId: string): void {
+    this.#unwanted.add(volumeId);
+  }
+
   async remove(volumeId: string): Promise<void> {
+    this.#unwanted.delete(volumeId);
     await removeArchive(this.#parts.layout.archiveDir(volumeId));
   }
 
@@ -166,25 +168,32 @@ export class VolumeArchives {
     if (existsSync(layout.historyDir(volumeId))) await removeSegmentsBefore(layout.historyDir(volumeId), MAX_LSN);
   }
 
+  #whileStill<T>({ volumeId }: Volume, work: () => Promise<T>): Promise<T> {
+    return this.#parts.still.whileStill(volumeId, work, () => Promise.reject(new GivenUp('it is in use')));
+  }
+
+  async #restOf(volume: Volume): Promise<Rest> {
+    const rest = await restOf(this.#parts, volume);
+    if ('why' in rest) throw new GivenUp(rest.why);
+    return rest;
+  }
+
   /**
    * Points of its own share what they hold with the volume, so that neither counts as exclusive. None of them is needed:
    * everything that the history keeps is as the head is.
    */
-  async #dropOwnPoints({ volumeId, needsPromotion }: Volume, atRest: Lineage): Promise<boolean> {
-    const { lineages, lineageTurns, backend } = this.#parts;
-    const dropped = needsPromotion
-      ? []
-      : await lineageTurns.take(volumeId, async () => {
-          const present = await lineages.find(volumeId);
-          const points = present?.points ?? [];
-          if (!points.some(({ pointId }) => pointId.startsWith(`${volumeId}.`))) return [];
-          await lineages.put({ ...atRest, retentionSeconds: present?.retentionSeconds ?? atRest.retentionSeconds });
-          await this.#points.removeUnreferenced(points);
-          return points;
-        });
-    // What is not given back within its deadline only makes archiving look less worthwhile.
-    if (dropped.length > 0) await backend.settleRemovals().catch(() => undefined);
-    return dropped.length > 0;
+  async #dropOwnPoints(volume: Volume): Promise<boolean> {
+    const { lineages, lineageTurns } = this.#parts;
+    const { volumeId } = volume;
+    const rest = await this.#restOf(volume);
+    if (volume.needsPromotion) return false;
+    return await lineageTurns.take(volumeId, async () => {
+      const { points, retentionSeconds } = (await lineages.find(volumeId)) ?? rest.lineage;
+      if (!points.some(({ pointId }) => pointId.startsWith(`${volumeId}.`))) return false;
+      await lineages.put({ ...rest.lineage, retentionSeconds });
+      await this.#points.removeUnreferenced(points);
+      return true;
+    });
   }
 
   async #freedBytes({ volumeId, walPath }: Volume): Promise<number> {
@@ -231,6 +240,7 @@ export class VolumeArchives {
     let lookAt = 0;
     const content = await writeCompressed(contentPathOf(staging), packRoots(roots), async (bytes) => {
       if (still.isClaimed(volumeId)) throw new GivenUp('it is in use');
+      if (this.#unwanted.has(volumeId)) throw new GivenUp('it is to be deleted');
       if (bytes >= freedBytes) throw new GivenUp('it would take more than it gives back');
       if (bytes < lookAt) return;
       lookAt = bytes + ROOM_LOOK_BYTES;
