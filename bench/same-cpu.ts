@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { codeOf } from '@tenantry/server/kernel/errors.ts';
 
 const LIMITS = ['cpu.cfs_period_us', 'cpu.cfs_quota_us', 'cpu.shares', 'cpu.max', 'cpu.weight'];
 
@@ -17,7 +18,7 @@ export function limitLike(compute: number, yardstick: number): AsyncDisposable {
   for (const file of LIMITS) {
     if (existsSync(join(group, file))) writeFileSync(join(like, file), readFileSync(join(group, file)));
   }
-  for (const pid of [yardstick, ...childrenOf(yardstick)]) writeFileSync(join(like, 'cgroup.procs'), String(pid));
+  for (const pid of [yardstick, ...childrenOf(yardstick)]) move(pid, like);
   return {
     async [Symbol.asyncDispose]() {
       for (let tries = 0; tries < 100 && readFileSync(join(like, 'cgroup.procs'), 'utf8') !== ''; tries++)
@@ -25,6 +26,14 @@ export function limitLike(compute: number, yardstick: number): AsyncDisposable {
       rmdirSync(like);
     },
   };
+}
+
+function move(pid: number, group: string): void {
+  try {
+    writeFileSync(join(group, 'cgroup.procs'), String(pid));
+  } catch (error) {
+    if (codeOf(error) !== 'ESRCH') throw error; // a worker that has ended meanwhile
+  }
 }
 
 /** The group under cgroup v1 (`4:cpu,cpuacct:/...`) or v2 (`0::/...`); undefined if it has none of its own. */
