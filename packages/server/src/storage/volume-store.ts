@@ -148,7 +148,8 @@ export interface VolumeStore {
    */
   archiveVolume(volumeId: string): Promise<boolean>;
   /**
-   * Makes an archived volume what it was; nothing if it is not archived. `claim`, `branch` and `findMoment` do so by themselves.
+   * Makes an archived volume what it was; nothing if it is not archived. `claim`, `branch`, `ensureReplica` and
+   * `findMoment` do so by themselves.
    * @throws PlatformError NO_SPACE: it stays archived
    */
   bringBack(volumeId: string): Promise<void>;
