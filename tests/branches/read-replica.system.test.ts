@@ -20,6 +20,12 @@ type ReplicaEndpoint = Endpoint & { readonly replica_lag_bytes?: number };
 
 type Replica = EndpointRef & { readonly uri: string };
 
+interface StorageReport {
+  readonly volumes: readonly Readonly<
+    Record<'kind' | 'id' | 'exclusive_bytes' | 'history_bytes', string | number | null>
+  >[];
+}
+
 let platform: RunningPlatform;
 let project: TestProject;
 let replicas: readonly Replica[];
@@ -137,6 +143,12 @@ describe.skipIf(NO_PSQL)('read replicas', () => {
     expect(await expectSame('SELECT count(*) FROM t')).toBe('2');
     await psql(project.uri, 'INSERT INTO t VALUES (3)');
     expect(await expectSame('SELECT count(*) FROM t')).toBe('3');
+    const headers = { authorization: `Bearer ${api.key}` };
+    const storage = (await (await fetch(`${platform.origin}/status/storage`, { headers })).json()) as StorageReport;
+    const shown = storage.volumes.filter(({ kind }) => kind === 'replica');
+    expect(new Set(shown.map(({ id }) => id))).toEqual(new Set(replicas.map(({ endpointId }) => endpointId)));
+    expect(shown.every(({ history_bytes }) => history_bytes === null)).toBe(true);
+    expect(shown.every(({ exclusive_bytes }) => Number(exclusive_bytes) > 0)).toBe(true);
     const before = volumesCount();
     for (const { endpointId } of replicas) await api.call('DELETE', `/projects/${project.id}/endpoints/${endpointId}`);
     await api.settled(project.id);

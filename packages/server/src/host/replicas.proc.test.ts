@@ -10,6 +10,7 @@ import type { EndpointSpec } from './host.ts';
 import type { LocalHost } from './local-host.ts';
 import {
   addEndpoint,
+  connectAdmin,
   connectTenant,
   makeHost,
   makeStoredBed,
@@ -217,6 +218,35 @@ describe.each(['auto', 'copy'] as const)('on the storage "%s"', (setting) => {
     const rested = await connectTenant(host, spec);
     expect(await countIn(rested)).toBe(3);
     await rested.end();
+    await removeAll([spec, primary]);
+  });
+
+  test('ends where WAL went by while no host was there, and is made anew', async () => {
+    const primary = await add('unwatched');
+    const writer = await connectTenant(host, primary);
+    await writer.query('CREATE TABLE numbers AS SELECT 1 AS n');
+    const spec = await addReplica('cut-off', primary);
+    const reader = await connectTenant(host, spec);
+    await follows(reader, 1);
+    const admin = await connectAdmin(bed, host, primary);
+    await host.detach();
+    await writer.query('INSERT INTO numbers SELECT g FROM generate_series(2, 600000) g');
+    await admin.query('CHECKPOINT');
+    await admin.end();
+    const known = new Set(readdirSync(dirOf('history', primary)));
+    const missed = readdirSync(dirOf('wal', primary)).filter((name) => parseSegmentName(name) && !known.has(name));
+    rmSync(join(dirOf('wal', primary), must(missed.sort()[0])));
+    // A store that remembers nothing, as in another process.
+    bed = await makeStoredBed(setting, bed.directory);
+    host = await makeHost(bed);
+    const woken = await waitFor('made anew', FOLLOW_MS, async () => {
+      const client = await connectTenant(host, spec).catch(() => undefined);
+      const count = client && (await countIn(client).catch(() => undefined));
+      if (count === 600_000) return client;
+      await client?.end().catch(() => undefined);
+      return undefined;
+    });
+    for (const client of [woken, reader, writer]) await client.end().catch(() => undefined);
     await removeAll([spec, primary]);
   });
 

@@ -90,9 +90,9 @@ export class Replicas {
     const { capacity } = control;
     if (!wal) return { kind: 'following', end: lineage.begin.lsn, capacity };
     const last = this.#followed.get(volume.volumeId);
-    const from = (await readLiveControlFile(volume.dataPath)).control.redo;
+    const { redo: from } = (await readLiveControlFile(volume.dataPath)).control;
     const look = await this.#link(volume, { primaryId, from, last: last?.look });
-    const end = await findEndOfWal(wal, last?.end ?? control.redo);
+    const end = await findEndOfWal(wal, last?.end ?? from);
     this.#followed.set(volume.volumeId, { look, end });
     // The end is looked for up to the first segment that is missing.
     return control.redo > end ? { kind: 'lost' } : { kind: 'following', end, capacity };

@@ -60,7 +60,7 @@ test("a branch with an endpoint is connected to with the parent's password", asy
   expect(writer).toMatchObject({ type: 'read_write', minCu: 0.25, maxCu: 2 });
   expect(t.host.endpoints.get(must(writer).id)?.spec.volumeId).toBe(created.branch.id);
   const replica = must(t.host.endpoints.get(must(reader).id)).spec;
-  expect(replica).toMatchObject({ type: 'read_only', catalogChanges: [] });
+  expect(replica).toMatchObject({ type: 'read_only', primaryVolumeId: created.branch.id, catalogChanges: [] });
   expect(t.host.volumes.get(replica.volumeId)?.source).toBe(created.branch.id);
   expect(await verifierOf(must(writer).id, 'neondb_owner')).toBe(
     await verifierOf(must(endpoints[0]).id, 'neondb_owner'),
