@@ -26,11 +26,9 @@ export function removeLog(path: string): void {
 
 /** Why a start failed, for people, from what Postgres wrote behind `start`: its last fatal line, without paths. */
 export function failureFromLog(path: string, start: number): string {
-  const lines = readTail(path, start).split('\n').filter(Boolean);
-  const reason = lines.findLast((line) => /\b(FATAL|PANIC|ERROR):/.test(line)) ?? lines.at(-1);
-  return reason
-    ? `Cannot start the compute: ${toPublicReason(reason)}`
-    : 'Cannot start the compute: Postgres ended without a word';
+  const lines = readTail(path, start).split('\n');
+  const reason = lines.findLast((line) => /\b(FATAL|PANIC|ERROR):/.test(line));
+  return `Cannot start the compute: ${reason ? toPublicReason(reason) : 'Postgres ended before it was ready'}`;
 }
 
 /** The message of a log line: no prefix, no paths, bounded. */
