@@ -17,7 +17,8 @@ export default defineConfig({
           include: ['packages/*/src/**/*.proc.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          maxWorkers: 2,
+          // More than cores: many tests wait for a clock or a disk.
+          maxWorkers: 3,
         },
       },
       {

@@ -10,7 +10,7 @@ import { waitUntil } from '../support/wait-until.ts';
 import { BranchJobs } from './branch-jobs.ts';
 
 /** Kills of each kind; `TENANTRY_CRASH_ROUNDS=50` for the full proof. */
-const ROUNDS = Number(process.env['TENANTRY_CRASH_ROUNDS'] ?? 3);
+const ROUNDS = Number(process.env['TENANTRY_CRASH_ROUNDS'] ?? 1);
 /** As short as the history may be while branches are made of its last minute. */
 const SHORT_RETENTION_SECONDS = 60;
 

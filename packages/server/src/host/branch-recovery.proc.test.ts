@@ -18,7 +18,7 @@ import {
 /** The host, or Postgres, is killed while a branch is made and while its WAL is replayed; the next try completes it. */
 let bed: StoredBed;
 let socketPath: string;
-const ROUNDS = 6;
+const ROUNDS = 4;
 
 beforeAll(async () => {
   bed = await makeStoredBed('auto');

@@ -17,7 +17,7 @@ import {
 /** The host, or Postgres, is killed while a replica is made, starts and follows; it ends up whole, and the primary too. */
 let bed: StoredBed;
 let socketPath: string;
-const ROUNDS = 8;
+const ROUNDS = 4;
 
 beforeAll(async () => {
   bed = await makeStoredBed('auto');

@@ -20,7 +20,7 @@ const isRoot = process.getuid?.() === 0;
 const nodeModules = fileURLToPath(new URL('../../../../node_modules', import.meta.url));
 const builder = isRoot ? { uid: 71_000, gid: 71_000 } : null;
 const log = createLog('test', 'error');
-const ROUNDS = 8;
+const ROUNDS = 4;
 const settings = isRoot && existsSync('/usr/sbin/mkfs.btrfs') ? (['btrfs', 'copy'] as const) : (['copy'] as const);
 
 let base = '';

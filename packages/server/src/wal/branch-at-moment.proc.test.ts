@@ -93,7 +93,7 @@ describe.each(await engines())('a branch of Postgres $fullVersion ($source)', (e
     const wal = walDirectory(source.walPath, FIRST_TIMELINE);
     const last = await findEndOfWal(wal, control.redo);
     const baseEnd = await endOfRecordAt(wal, control.checkpoint);
-    for (let i = 0; i < 20; i++) {
+    for (let i = 0; i < 8; i++) {
       const at = i === 0 ? last : baseEnd + BigInt(Math.floor(Math.random() * Number(last - baseEnd)));
       const end = must(await lastRecordEndAtOrBefore(wal, at, control.redo));
       await using clone = await branch(base, { source, timelines: FIRST_TIMELINE, end, consistent: baseEnd });
