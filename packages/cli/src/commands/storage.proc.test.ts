@@ -54,9 +54,11 @@ describe.runIf(canPool)('the pool of a platform that does not run', () => {
   it('is made with a bound, grown to another, and then to all that the disk has', async () => {
     const created = tenantry('a', 'storage', 'create', '--size', '500MB', '--json');
     expect(spaceOf(created.out)).toMatchObject({ pool: { filesystem: 'btrfs', bytesMax: 500 * MB } });
-    expect(spaceOf(created.out).totalBytes).toBeGreaterThan(490 * MB);
-    expect(spaceOf(created.out).totalBytes).toBeLessThanOrEqual(500 * MB);
-    expect(statSync(join(disk, 'a/host/pool.img')).blocks * 512).toBeLessThan(50 * MB);
+    // It begins smaller than it may become, and all of it is taken from the disk.
+    const { totalBytes } = spaceOf(created.out);
+    expect(totalBytes).toBeGreaterThan(320 * MB);
+    expect(totalBytes).toBeLessThanOrEqual(500 * MB);
+    expect(statSync(join(disk, 'a/host/pool.img')).blocks * 512).toBeGreaterThanOrEqual(totalBytes);
     expect(await readdir(join(disk, 'a/host/pool'))).toEqual([]);
 
     expect(tenantry('a', 'storage', 'create').words).toMatch(/^Cannot create a pool: there is one in/);

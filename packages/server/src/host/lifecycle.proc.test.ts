@@ -1,7 +1,7 @@
 import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { findProcessesByCommand } from '../compute/process-table.ts';
+import { findProcessesByCommand, isAlive } from '../compute/process-table.ts';
 import { must } from '../kernel/assert.ts';
 import { PlatformError } from '../kernel/errors.ts';
 import type { EndpointSpec } from './host.ts';
@@ -161,8 +161,11 @@ describe('crashes', () => {
     for (let i = 0; i < 20; i++) {
       const acquiring = codeOfFailure(host.acquire(spec.endpointId));
       await new Promise((r) => setTimeout(r, i * 1.5));
-      for (const { identity } of findProcessesByCommand(`${bed.directory}/volumes/${spec.volumeId} `))
+      for (const { identity } of findProcessesByCommand(`${bed.directory}/volumes/${spec.volumeId} `)) {
         process.kill(identity.pid, 'SIGKILL');
+        // Until then it looks alive, and an address that nobody answers is given out.
+        await waitFor('its death', 5000, async () => !isAlive(identity));
+      }
       expect([undefined, 'COMPUTE_START_FAILED']).toContain(await acquiring);
     }
     await waitFor('a start', 60_000, async () => (await codeOfFailure(host.acquire(spec.endpointId))) === undefined);
