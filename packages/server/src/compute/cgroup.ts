@@ -32,7 +32,7 @@ export interface PlacedSize extends ComputeSize {
   readonly isStarting?: boolean;
 }
 
-const STARTING: ComputeSize = { minCu: 8, maxCu: availableParallelism() };
+const STARTING: ComputeSize = { minCu: 2, maxCu: availableParallelism() };
 const CPU_PERIOD_US = 100_000;
 const REMOVE_TRIES = 100;
 
