@@ -91,7 +91,7 @@ export async function spawnPostgres(options: SpawnOptions): Promise<PostgresProc
   const { engine, volume, runDirectory, logPath, overrides, promotes, onSpawn } = options;
   const settings = { config_file: runDirectory.configPath, ...overrides, ...(promotes ? PROMOTION_OVERRIDES : {}) };
   const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
-  clearStaleLock(volume.dataPath, await endLeftovers(volume.dataPath));
+  await clearStaleLock(volume.dataPath);
   const logStart = logSize(logPath);
   const log = openSync(logPath, 'a', 0o600);
   try {
@@ -136,8 +136,9 @@ function makeProcess({ identity, volume, promotes, logPath, logStart, exited }: 
   let hasEnded = false;
   const ended = exited.then(async (end) => {
     hasEnded = true;
-    // A clean stop removes the lock file after the last child has ended. Where it is left, children may be too.
-    await endLeftovers(volume.dataPath);
+    // A clean stop removes the lock file after the last child has ended. Where it is left, children may be too. A lock
+    // of another postmaster is the next life's, begun by a host that took over: its processes are not ours to end.
+    if (pidInLock(volume.dataPath) === identity.pid) await endLeftovers(volume.dataPath);
     return end;
   });
   return {
@@ -202,32 +203,36 @@ async function endsWithin(ended: Promise<unknown>, ms: number): Promise<boolean>
  * while it has fewer lines: what is asked of the postmaster then is lost.
  */
 export function readStatus(dataPath: string, pid: number): string | undefined {
-  const lines = readLock(dataPath)?.split('\n');
+  const lines = readLock(dataPath);
   const status = lines?.[7]?.trim() ?? '';
   return Number(lines?.[0]) === pid && status !== '' ? status : undefined;
 }
 
-function readLock(dataPath: string): string | undefined {
+/** The postmaster that the lock file names; NaN where it names none, undefined where there is no lock. */
+function pidInLock(dataPath: string): number | undefined {
+  const lines = readLock(dataPath);
+  return lines && Number(lines[0]);
+}
+
+function readLock(dataPath: string): readonly string[] | undefined {
   try {
-    return readFileSync(join(dataPath, 'postmaster.pid'), 'latin1');
+    return readFileSync(join(dataPath, 'postmaster.pid'), 'latin1').split('\n');
   } catch {
     return undefined;
   }
 }
 
 /**
- * Ends what an unclean end left running on a data directory: children of a killed postmaster notice its death by
- * themselves, mostly at once; the rest is killed. A lock file is the sign of an unclean end, so the usual case is one
- * failed open. True if there was one.
+ * Ends what a postmaster that is gone left running on a data directory: its children notice its death by themselves,
+ * mostly at once; the rest is killed. Only a postmaster makes more of them, so those that are there now are all.
  */
-async function endLeftovers(dataPath: string): Promise<boolean> {
-  if (readLock(dataPath) === undefined) return false;
-  const directory = realpathSync(dataPath);
+async function endLeftovers(dataPath: string): Promise<void> {
+  const leftovers = findProcessesIn(realpathSync(dataPath));
   const killAt = performance.now() + LEFTOVERS_MS / 4;
   const giveUpAt = performance.now() + LEFTOVERS_MS;
   for (;;) {
-    const left = findProcessesIn(directory);
-    if (left.length === 0) return true;
+    const left = leftovers.filter(isAlive);
+    if (left.length === 0) return;
     if (performance.now() > giveUpAt) {
       throw new PlatformError('COMPUTE_START_FAILED', 'Cannot start the compute: an earlier one does not end');
     }
@@ -237,11 +242,14 @@ async function endLeftovers(dataPath: string): Promise<boolean> {
 }
 
 /**
- * Removes the lock of a postmaster that is proved gone. Postgres would clear it too, but not if its pid belongs to
- * another process by now: that may be any tenant's.
+ * A lock file before a start is the sign of an unclean end, so the usual case is one failed open. What that end left is
+ * seen out first. Postgres would clear the lock too, but not if its pid belongs to another process by now: that may be
+ * any tenant's.
  */
-function clearStaleLock(dataPath: string, isStale: boolean): void {
-  if (isStale) rmSync(join(dataPath, 'postmaster.pid'), { force: true });
+async function clearStaleLock(dataPath: string): Promise<void> {
+  if (pidInLock(dataPath) === undefined) return;
+  await endLeftovers(dataPath);
+  rmSync(join(dataPath, 'postmaster.pid'), { force: true });
 }
 
 function preferAsOomVictim(pid: number): void {

@@ -43,6 +43,12 @@ test('logins: 1,000 in a second pass, 10 wrong passwords block one address at on
   expect(limits.refusalOf(login('ep-a', '10.0.0.1'))?.message).toMatch(/rate limit/);
   expect(limits.refusalOf(login('ep-a', '10.0.0.2'))).toBeUndefined();
   expect(limits.refusalOf(login('ep-b', '10.0.0.1'))).toBeUndefined();
+  limits.forgiveFailures(login('ep-a', '10.0.0.2'));
+  expect(limits.refusalOf(login('ep-a', '10.0.0.1'))).toBeDefined();
+  limits.forgiveFailures(login('ep-a', '10.0.0.1'));
+  expect(limits.refusalOf(login('ep-a', '10.0.0.1'))).toBeUndefined();
+  for (let i = 0; i < 10; i++) limits.recordFailure(login('ep-a', '10.0.0.1'));
+  expect(limits.refusalOf(login('ep-a', '10.0.0.1'))).toBeDefined();
   now = 121_001;
   expect(limits.refusalOf(login('ep-a', '10.0.0.1'))).toBeUndefined();
 });

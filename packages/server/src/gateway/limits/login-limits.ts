@@ -33,6 +33,11 @@ export class LoginLimits {
   recordFailure(login: LoginAttempt): void {
     this.#failures.recordFailure(failureKey(login), this.#now());
   }
+
+  /** What was counted as wrong passwords was not: forgets them, and the block that they led to. */
+  forgiveFailures(login: LoginAttempt): void {
+    this.#failures.forget(failureKey(login));
+  }
 }
 
 const failureKey = ({ endpointId, address }: LoginAttempt): string => `${endpointId} ${addressKey(address)}`;

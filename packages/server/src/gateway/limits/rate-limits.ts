@@ -63,4 +63,8 @@ export class FailureBreaker {
     this.#failures.delete(key);
     this.#blockedUntil.put(key, now + blockMs);
   }
+  forget(key: string): void {
+    this.#failures.delete(key);
+    this.#blockedUntil.delete(key);
+  }
 }

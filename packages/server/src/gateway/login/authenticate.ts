@@ -77,7 +77,7 @@ export async function authenticate(
     password === undefined ? await exchangeScram(client, verifier) : await checkPassword(password, verifier);
   if (!proof) {
     parts.limits.recordFailure(attempt);
-    void parts.verifiers.refresh(entry, user);
+    void forgiveIfOutdated(attempt, parts, parts.verifiers.refresh(entry, user, verifier));
     throw wrongPassword(user);
   }
   if (entry.disabled) throw endpointDisabled();
@@ -85,6 +85,18 @@ export async function authenticate(
   parameters.delete('options');
   if (forwarded !== undefined) parameters.set('options', forwarded);
   return { endpointId, user, ...proof, serverKey: verifier.serverKey, parameters };
+}
+
+/**
+ * A password was changed by SQL, and the client was checked against the old one: a pool that opens ten connections with
+ * the new password at once has guessed nothing.
+ */
+async function forgiveIfOutdated(
+  attempt: LoginAttempt,
+  { limits }: AuthenticationParts,
+  refreshed: Promise<'outdated' | 'current'>,
+): Promise<void> {
+  if ((await refreshed) === 'outdated') limits.forgiveFailures(attempt);
 }
 
 /** Neither SNI nor options name the endpoint, so it must stand in the password, which we then have to see. */

@@ -39,12 +39,17 @@ export class RoleVerifiers {
     );
   }
 
-  /** After a wrong password: the compute may know a newer one, for the next try. */
-  async refresh(entry: DirectoryEntry, role: string): Promise<void> {
+  /**
+   * After a wrong password: the compute may know a newer one, for the next try. `outdated` if it knows another than
+   * `used`, the one that the client was checked against.
+   */
+  async refresh(entry: DirectoryEntry, role: string, used: ScramVerifier): Promise<'outdated' | 'current'> {
     const stored = storedVerifier(entry, role);
-    if (stored === undefined) return;
+    if (stored === undefined) return 'current';
     const newer = await this.#askCompute(entry.endpointId, role);
-    if (newer !== undefined) this.#newer.put(keyOf(entry.endpointId, role), { stored, newer });
+    if (newer === undefined) return 'current';
+    this.#newer.put(keyOf(entry.endpointId, role), { stored, newer });
+    return parseVerifier(newer)?.storedKey.equals(used.storedKey) === false ? 'outdated' : 'current';
   }
 
   async #askCompute(endpointId: string, role: string): Promise<string | undefined> {
