@@ -33,6 +33,8 @@ export interface PlacedSize extends ComputeSize {
 }
 
 const STARTING: ComputeSize = { minCu: 2, maxCu: availableParallelism() };
+/** All computes together weigh as many vCPUs as there are; left at the default, all of them would weigh as one process. */
+const WHOLE_MACHINE: ComputeSize = { minCu: availableParallelism(), maxCu: availableParallelism() };
 const CPU_PERIOD_US = 100_000;
 const REMOVE_TRIES = 100;
 
@@ -89,6 +91,7 @@ function openV2(mountPath: string, groupName: string): CgroupTree | undefined {
   writeFileSync(join(mountPath, 'cgroup.subtree_control'), '+cpu +memory');
   mkdirSync(base, { recursive: true });
   writeFileSync(join(base, 'cgroup.subtree_control'), '+cpu +memory');
+  writeFileSync(join(base, 'cpu.weight'), limitsV2(WHOLE_MACHINE)['cpu.weight'] ?? '');
   return makeTree('v2', [{ base, limits: limitsV2 }]);
 }
 
@@ -100,6 +103,7 @@ function openV1(mountPath: string, groupName: string): CgroupTree | undefined {
   }));
   if (controllers.some((controller) => !existsSync(join(mountPath, controller, 'cgroup.procs')))) return undefined;
   for (const { base } of parts) mkdirSync(base, { recursive: true });
+  writeFileSync(join(mountPath, 'cpu', groupName, 'cpu.shares'), limitsV1(WHOLE_MACHINE).cpu['cpu.shares'] ?? '');
   return makeTree('v1', parts);
 }
 

@@ -1,4 +1,5 @@
 import { readFileSync, readdirSync, statSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { findProcessesByCommand, isAlive } from '../compute/process-table.ts';
@@ -374,6 +375,8 @@ describe.runIf(isRoot)('isolation as root', () => {
       const read = (controller: string, file: string): string =>
         readFileSync(join('/sys/fs/cgroup', controller, groupOf(`:${controller}:`), file), 'utf8').trim();
       expect(read('cpu', 'cpu.cfs_quota_us')).toBe('50000');
+      const all = join('/sys/fs/cgroup/cpu', groupOf(':cpu:'), '../cpu.shares');
+      expect(Number(readFileSync(all, 'utf8'))).toBe(1024 * availableParallelism());
       expect(read('memory', 'memory.limit_in_bytes')).toBe(String(2 * 1024 ** 3));
       // Children are born into the group.
       expect(read('memory', 'cgroup.procs').split('\n').length).toBeGreaterThan(3);

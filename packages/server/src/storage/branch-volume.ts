@@ -5,6 +5,7 @@ import { syncDirectory } from '../kernel/atomic-file.ts';
 import { codeOf } from '../kernel/errors.ts';
 import { withRecoveryState } from '../wal/control-file.ts';
 import { cutSegment } from '../wal/cut-segment.ts';
+import { findLastStart } from '../wal/find-end.ts';
 import { formatLsn } from '../wal/lsn.ts';
 import { historyFileName, segmentStart } from '../wal/segment-name.ts';
 import { archiveWal } from './history/archive-wal.ts';
@@ -33,7 +34,7 @@ export async function branchVolume(
   const { sourceId, at, backup, owner } = options;
   const { moment, source } = await inLineageOf(parts, { volumeId: sourceId, at }, async ({ volume, lineage }) => {
     const resolved = await makePlan(parts, points, { volume, lineage, at, backup });
-    await layHistory(parts, options, { moment: resolved, originId: volume.volumeId });
+    await layHistory(parts, options, { moment: resolved, originId: volume.volumeId, isReplica: replica !== undefined });
     return { moment: resolved, source: await recordOf(parts, volume.volumeId) };
   });
   const { volumeId } = options;
@@ -60,16 +61,22 @@ async function recordOf({ layout }: StoreParts, volumeId: string): Promise<Volum
   return must(await readVolumeRecord(layout.volumeDir(volumeId)), 'the source of a branch has no record');
 }
 
+interface NewHistory {
+  readonly moment: ResolvedMoment;
+  readonly originId: string;
+  readonly isReplica: boolean;
+}
+
 /** The lineage record comes last: before it, nothing refers to anything, and nothing is lost if it never comes. */
 async function layHistory(
   { layout, lineages }: StoreParts,
   { volumeId, owner, historyRetentionSeconds }: BranchVolumeOptions,
-  { moment, originId }: { readonly moment: ResolvedMoment; readonly originId: string },
+  { moment, originId, isReplica }: NewHistory,
 ): Promise<void> {
   const walPath = layout.walDir(volumeId);
   const historyPath = layout.historyDir(volumeId);
   await lineages.remove(volumeId);
-  await layWal(walPath, owner, moment);
+  await layWal(walPath, owner, moment, { isReplica });
   await mkdir(historyPath, { mode: 0o700 });
   await archiveWal({ walPath, historyPath, from: 0n });
   const { lsn, timeUs, wal, base } = moment;
@@ -83,7 +90,12 @@ async function layHistory(
 }
 
 /** Links to the WAL that leads from the base to the moment; of the segment that the moment is in, a copy cut there. */
-async function layWal(walPath: string, owner: FileOwner | null, { lsn, wal, base }: ResolvedMoment): Promise<void> {
+async function layWal(
+  walPath: string,
+  owner: FileOwner | null,
+  { lsn, wal, base }: ResolvedMoment,
+  { isReplica }: { readonly isReplica: boolean },
+): Promise<void> {
   await rm(walPath, { recursive: true, force: true });
   await mkdir(walPath, { mode: 0o700 });
   for (const { timeline } of wal.timelines) {
@@ -92,6 +104,8 @@ async function layWal(walPath: string, owner: FileOwner | null, { lsn, wal, base
   const names = segmentsBetween(wal, base.redoLsn, lsn);
   // Postgres goes on writing where it finds the end: never into a file that another volume has too.
   const isCut = segmentStart(lsn) !== lsn;
+  // A replica gets the rest of its primary's segment later; a clone that is the moment goes on where it stands.
+  const isClosed = !isReplica && needsReplay(base, lsn);
   for (const [index, name] of names.entries()) {
     const from = join(wal.historyPath, name);
     const to = join(walPath, name);
@@ -99,7 +113,8 @@ async function layWal(walPath: string, owner: FileOwner | null, { lsn, wal, base
       await link(from, to);
       continue;
     }
-    await cutSegment(from, to, { from: base.redoLsn, end: lsn });
+    const lastStart = isClosed ? await findLastStart(wal, lsn) : undefined;
+    await cutSegment(from, to, { from: base.redoLsn, end: lsn, lastStart });
     if (owner) await lchown(to, owner.uid, owner.gid);
   }
   if (owner) await lchown(walPath, owner.uid, owner.gid);

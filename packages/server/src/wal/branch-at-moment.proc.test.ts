@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { must } from '../kernel/assert.ts';
 import { readControlFile, withRecoveryState } from './control-file.ts';
 import { cutSegment } from './cut-segment.ts';
-import { findEndOfWal } from './find-end.ts';
+import { findEndOfWal, findLastStart } from './find-end.ts';
 import { lastRecordEndAtOrBefore } from './find-moment.ts';
 import { parseLsn, type Lsn } from './lsn.ts';
 import { nextSegmentStart, segmentName, segmentStart } from './segment-name.ts';
@@ -60,7 +60,10 @@ async function branch(base: TestCluster, { source, timelines, end, consistent }:
   for (let at = segmentStart(control.redo); at < end; at = nextSegmentStart(at)) {
     const name = segmentName(timelineOfSegment(timelines, at), at);
     const [from, to] = [join(source.walPath, name), join(clone.walPath, name)];
-    await (nextSegmentStart(at) <= end ? link(from, to) : cutSegment(from, to, { from: control.redo, end }));
+    const wal = walDirectory(source.walPath, timelines);
+    const cut = async (): Promise<void> =>
+      await cutSegment(from, to, { from: control.redo, end, lastStart: await findLastStart(wal, end) });
+    await (nextSegmentStart(at) <= end ? link(from, to) : cut());
   }
   for (const name of await readdir(source.walPath)) {
     if (name.endsWith('.history')) await link(join(source.walPath, name), join(clone.walPath, name));
@@ -122,7 +125,8 @@ describe.each(await engines())('a branch of Postgres $fullVersion ($source)', (e
     const timelines = parseTimelineHistory(history, 2);
     expect(timelines).toEqual([
       { timeline: 1, from: 0n },
-      { timeline: 2, from: end },
+      // The next segment's begin, unless the page that the last record ends on had no room to say so.
+      { timeline: 2, from: expect.toBeOneOf([end, nextSegmentStart(end)]) },
     ]);
     const wal = walDirectory(child.walPath, timelines);
     for (let i = 0; i < 4; i++) {

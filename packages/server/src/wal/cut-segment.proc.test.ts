@@ -52,3 +52,19 @@ test('refuses a position in another segment, a target that is there, and a sourc
     'ends before',
   );
 });
+
+test.each([
+  [5_000_008, true],
+  [8192 * 3 - 24, true],
+  [8192 * 3 - 16, false],
+  [8192 * 3, false],
+])('a segment cut at %i is closed by a record that Postgres takes for a switch: %s', async (size, isClosed) => {
+  const { directory, path } = await segmentIn();
+  const target = join(directory, 'cut');
+  const end = START + BigInt(size);
+  await cutSegment(path, target, { from: START, end, lastStart: end - 64n });
+  const after = (await readFile(target)).subarray(size);
+  expect(after.subarray(24).every((byte) => byte === 0)).toBe(true);
+  expect(after.readUInt32LE(0)).toBe(isClosed ? 24 : 0);
+  expect(after.readBigUInt64LE(8)).toBe(isClosed ? end - 64n : 0n);
+});

@@ -4,9 +4,20 @@ import { basename } from 'node:path';
 import { codeOf } from '../kernel/errors.ts';
 import type { Lsn } from './lsn.ts';
 import { PAGE_BYTES } from './page-header.ts';
+import { switchRecord } from './switch-record.ts';
 import { parseSegmentName, SEGMENT_BYTES } from './segment-name.ts';
 
 const CHUNK_BYTES = 1024 ** 2;
+
+export interface Cut {
+  readonly from: Lsn;
+  readonly end: Lsn;
+  /**
+   * The start of the record that ends at `end`, where the copy is to say that nothing follows in this segment. Postgres
+   * then goes on in the next one; else a promotion copies the segment to its own timeline, all 16 MB, and syncs them.
+   */
+  readonly lastStart?: Lsn | undefined;
+}
 
 /**
  * Copies a WAL segment as it was when WAL ended at `end`: what follows is a hole up to the full size. The copy is synced,
@@ -16,11 +27,7 @@ const CHUNK_BYTES = 1024 ** 2;
  * @throws Error if the target exists (it stays as it is), the source is too short, or `end` is not in the segment (its
  * first byte excluded, the first byte of the next one included)
  */
-export async function cutSegment(
-  sourcePath: string,
-  targetPath: string,
-  { from, end }: { readonly from: Lsn; readonly end: Lsn },
-): Promise<void> {
+export async function cutSegment(sourcePath: string, targetPath: string, { from, end, lastStart }: Cut): Promise<void> {
   const start = parseSegmentName(basename(sourcePath))?.start;
   const bytes = start === undefined ? 0 : Number(end - start);
   if (bytes <= 0 || bytes > SEGMENT_BYTES) throw new Error(`Bug: WAL position ${end} is not in ${sourcePath}`);
@@ -32,6 +39,8 @@ export async function cutSegment(
     if ((await target.stat()).size < bytes) throw new Error(`Cannot copy WAL: ${sourcePath} ends before byte ${bytes}`);
     await target.truncate(bytes);
     await target.truncate(SEGMENT_BYTES);
+    const closing = lastStart === undefined ? undefined : switchRecord(end, lastStart);
+    if (closing) await target.write(closing, 0, closing.length, bytes);
     await target.sync();
   } finally {
     await target.close();

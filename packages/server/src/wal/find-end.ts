@@ -1,10 +1,11 @@
 import type { Lsn } from './lsn.ts';
-import { parsePageHeader } from './page-header.ts';
-import { nextSegmentStart, segmentStart } from './segment-name.ts';
+import { PAGE_BYTES, parsePageHeader } from './page-header.ts';
+import { nextSegmentStart, SEGMENT_BYTES, segmentStart } from './segment-name.ts';
 import { walkWal } from './wal-reader.ts';
 import { withSegment, type WalSource } from './wal-source.ts';
 
 const LONG_HEADER_BYTES = 40;
+const PAGE = BigInt(PAGE_BYTES);
 const nothing = (): void => {};
 
 /**
@@ -26,6 +27,29 @@ export async function findEndOfWal(source: WalSource, from: Lsn): Promise<Lsn> {
     if (start === from) return from;
     segment = start;
   }
+}
+
+/** Pages before a place in which the record that ends there is looked for: most are short. */
+const NEAR_PAGES = [1n, 32n, BigInt(SEGMENT_BYTES / PAGE_BYTES)];
+
+/**
+ * The start of the record that ends at `end`; undefined if it does not begin in the segment that it ends in, or if none
+ * ends there.
+ */
+export async function findLastStart(source: WalSource, end: Lsn): Promise<Lsn | undefined> {
+  const segment = segmentStart(end - 1n);
+  const page = segment + ((end - 1n - segment) / PAGE) * PAGE;
+  for (const pages of NEAR_PAGES) {
+    const near = page - pages * PAGE;
+    const { end: found, lastStart } = await walkWal(source, {
+      from: near > segment ? near : segment,
+      checksums: true,
+      visit: (record) => (record.end > end ? 'stop' : undefined),
+    });
+    if (lastStart !== undefined) return found === end ? lastStart : undefined;
+    if (near <= segment) break;
+  }
+  return undefined;
 }
 
 /**

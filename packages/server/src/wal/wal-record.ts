@@ -7,9 +7,9 @@ export const CRC_AT = 20;
 /** How much of a record's beginning is kept while it goes on over pages: enough for the time of a commit. */
 export const HEAD_BYTES = 64;
 
-const RM_XLOG = 0;
+export const RM_XLOG = 0;
 const RM_XACT = 1;
-const XLOG_SWITCH = 0x40;
+export const XLOG_SWITCH = 0x40;
 
 /** A record as the walk sees it. Valid only until the visitor returns. */
 export interface WalRecord {
