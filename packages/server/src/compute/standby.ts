@@ -22,6 +22,8 @@ export function standbySettings(settings: Settings, room: Capacity | Settings): 
     wal_retrieve_retry_interval: `${LOOK_MS}ms`,
     // Its WAL is its primary's, which keeps it.
     wal_keep_size: '0',
+    // It lives on replay: pages that it has not in memory are many, once its primary's checkpoint is long past.
+    ...(settings['recovery_prefetch'] === undefined ? {} : { recovery_prefetch: 'try' }),
     // Each time that it has read all WAL there is, Postgres would log that the next record is not valid.
     log_min_messages: 'fatal',
   };

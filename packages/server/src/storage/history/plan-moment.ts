@@ -16,7 +16,7 @@ import { timeUsOf } from './time-us.ts';
 const MIB = 1024n * 1024n;
 
 /** A head that needs no more replay than this is reached from a point that is there; else a new one is made for it. */
-const COW_REPLAY_MAX = 128n * MIB;
+const COW_REPLAY_MAX = 64n * MIB;
 /** The same where a point is a copy of all files. */
 const COPY_REPLAY_MAX = 256n * MIB;
 
