@@ -29,8 +29,12 @@ export class PgbenchLoad {
   readonly #child: ReturnType<typeof spawn>;
   #stderr = '';
 
-  constructor(uri: string) {
-    const args = ['-n', '-c', '4', '-j', '2', '-T', '36000', '-l', `--log-prefix=${join(this.#directory, 'log')}`, uri];
+  /** @param rate transactions per second; as many as go if left out */
+  constructor(uri: string, rate?: number) {
+    const log = ['-l', `--log-prefix=${join(this.#directory, 'log')}`];
+    // With a few clients a paced load would wait for one of its own rather than for the database.
+    const pace = rate === undefined ? ['-c', '4'] : ['-c', '16', '-R', String(rate)];
+    const args = ['-n', ...pace, '-j', '2', '-T', '36000', ...log, uri];
     this.#child = spawn('pgbench', args, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.#stderr += text));
   }
