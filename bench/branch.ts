@@ -254,12 +254,12 @@ async function measureSpace({ platform, storage, parents }: Bench): Promise<void
  */
 async function measureParentLatency(bench: Bench): Promise<void> {
   const { megabytes, project } = must(bench.parents.at(-1));
-  await tpcB(project.uri, 5);
   const most = await tpcB(project.uri, 10);
   for (const rate of [undefined, Math.round(most / 2)]) {
     const during: number[] = [];
     const without: number[] = [];
     for (let turn = 0; turn < Math.max(2, Math.round(bench.options.pairs / 2)); turn++) {
+      await tpcB(project.uri, 5); // its buffers are warm, or warm again
       const alone = new PgbenchLoad(project.uri, rate);
       await delay(ALONE_MS);
       without.push(...(await alone.stop()));
@@ -293,6 +293,7 @@ async function latencyWhileBranching({ platform, parents }: Bench, rate: number 
   const latencies = await load.stop();
   for (const { branchId } of made) await branches.delete(branchId);
   // What the removal goes on to do must not be counted as what there is without branches.
+  await platform.api.suspend(project);
   await settledUsage(platform);
   return latencies;
 }
