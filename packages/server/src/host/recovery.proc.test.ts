@@ -7,7 +7,7 @@ import { must } from '../kernel/assert.ts';
 import { PlatformError } from '../kernel/errors.ts';
 import { HostClient } from './host-client.ts';
 import type { EndpointSpec } from './host.ts';
-import { killChild, startChild } from './testing/child-host.ts';
+import { killChild, killChildren, startChild } from './testing/child-host.ts';
 import {
   addEndpoint,
   connectSocket,
@@ -29,6 +29,7 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
+  await killChildren();
   const host = await makeHost(bed);
   await host.stopAll();
   expect(findProcessesByCommand(`${bed.directory}/run`)).toEqual([]);
