@@ -79,7 +79,7 @@ describe.each(['auto', 'copy'] as const)('on the storage "%s"', (setting) => {
     await again.query('INSERT INTO numbers VALUES (3)');
     const [found] = findProcessesByCommand(`/${parent.volumeId}/data `);
     process.kill(must(found).identity.pid, 'SIGKILL');
-    await waitFor('crash seen', 20_000, async () => (await reportOf(host, parent)).state === 'failed');
+    await waitFor('crash seen', 5000, async () => (await reportOf(host, parent)).state === 'failed');
     const crashed = await branch('of-crashed', parent);
     expect(await numbersIn(crashed)).toEqual([1, 2, 3]);
 
@@ -207,7 +207,7 @@ describe.each(['auto', 'copy'] as const)('on the storage "%s"', (setting) => {
 
     // One that cannot start: who waits for it is served from the next.
     await move('vol-nowhere');
-    await waitFor('the failure', 20_000, async () => (await reportOf(host, parent)).state === 'failed');
+    await waitFor('the failure', 5000, async () => (await reportOf(host, parent)).state === 'failed');
     await expect(host.acquire(parent.endpointId)).rejects.toMatchObject({ code: 'COMPUTE_START_FAILED' });
     const waiting = host.acquire(parent.endpointId);
     await move(other.volumeId);

@@ -102,7 +102,7 @@ describe('catalog changes', () => {
       await client.query(`CREATE ROLE by_sql${seq} LOGIN`);
       await order(spec, seq, { kind: 'put_role', name: `r${seq}`, verifier: makeVerifier('x') });
     }
-    await waitFor('what SQL made', 20_000, async () =>
+    await waitFor('what SQL made', 5000, async () =>
       (await reportOf(host, spec)).catalog?.roles.some(({ name }) => name === 'by_sql30'),
     );
     abort.abort();
@@ -172,7 +172,7 @@ describe('catalog changes', () => {
     await locker.query('BEGIN; ALTER ROLE app CONNECTION LIMIT 7');
     const admin = await connectAdmin(bed, host, spec);
     const ordered = order(spec, 2, put).catch((error: unknown) => error);
-    await waitFor('the change waits', 20_000, async () => {
+    await waitFor('the change waits', 5000, async () => {
       const waits = await admin.query(`SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'`);
       return waits.rowCount === 1;
     });

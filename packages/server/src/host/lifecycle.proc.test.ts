@@ -141,7 +141,7 @@ describe('crashes', () => {
     const client = await connectTenant(host, spec);
     await client.query('CREATE TABLE kept AS SELECT 42 AS n');
     process.kill(postmasterOf(spec), 'SIGKILL');
-    await waitFor('crash seen', 20_000, async () => (await reportOf(host, spec)).state === 'failed');
+    await waitFor('crash seen', 5000, async () => (await reportOf(host, spec)).state === 'failed');
     expect((await reportOf(host, spec)).failure).toMatch(/SIGKILL/);
     const again = await connectTenant(host, spec);
     expect((await again.query('SELECT n FROM kept')).rows).toEqual([{ n: 42 }]);
@@ -153,7 +153,7 @@ describe('crashes', () => {
     const client = await connectTenant(host, spec);
     const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
     process.kill(must(rows[0]).pid, 'SIGKILL');
-    await waitFor('crash seen', 20_000, async () => (await reportOf(host, spec)).state === 'failed');
+    await waitFor('crash seen', 5000, async () => (await reportOf(host, spec)).state === 'failed');
     await (await connectTenant(host, spec)).end();
   });
 
@@ -165,7 +165,7 @@ describe('crashes', () => {
       for (const { identity } of findProcessesByCommand(`${bed.directory}/volumes/${spec.volumeId} `)) {
         process.kill(identity.pid, 'SIGKILL');
         // Until then it looks alive, and an address that nobody answers is given out.
-        await waitFor('its death', 20_000, async () => !isAlive(identity));
+        await waitFor('its death', 5000, async () => !isAlive(identity));
       }
       expect([undefined, 'COMPUTE_START_FAILED']).toContain(await acquiring);
     }
@@ -179,7 +179,7 @@ describe('crashes', () => {
     await host.acquire(spec.endpointId);
     const pid = postmasterOf(spec);
     process.kill(pid, 'SIGKILL');
-    await waitFor('another one', 20_000, async () => {
+    await waitFor('another one', 10_000, async () => {
       const { state } = await reportOf(host, spec);
       return state === 'active' && postmasterOf(spec) !== pid;
     });
@@ -204,7 +204,7 @@ describe('the desired state', () => {
     const client = await connectTenant(host, spec);
     const show = async (name: string): Promise<unknown> => (await client.query(`SHOW ${name}`)).rows[0];
     await host.applySpec({ ...spec, generation: 2, pgSettings: { work_mem: '7MB' } });
-    await waitFor('the reload', 20_000, async () => JSON.stringify(await show('work_mem')).includes('7MB'));
+    await waitFor('the reload', 5000, async () => JSON.stringify(await show('work_mem')).includes('7MB'));
     await host.applySpec({ ...spec, generation: 3, pgSettings: { max_prepared_transactions: '3' } });
     await expect(client.query('SELECT 1')).rejects.toThrow();
     const again = await connectTenant(host, spec);
@@ -383,7 +383,7 @@ describe.runIf(isRoot)('isolation as root', () => {
     }
     const group = join('/sys/fs/cgroup', cgroups === 'v1' ? 'cpu' : '', groupOf(cgroups === 'v1' ? ':cpu:' : '0::'));
     await host.suspend(spec.endpointId);
-    await waitFor('the cgroup to go', 20_000, () => statSync(group, { throwIfNoEntry: false }) === undefined);
+    await waitFor('the cgroup to go', 5000, () => statSync(group, { throwIfNoEntry: false }) === undefined);
   });
 
   test('nothing in a run directory can be written by the tenant but its socket directory', async () => {

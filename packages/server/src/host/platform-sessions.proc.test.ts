@@ -53,7 +53,7 @@ async function expectPlatformWorks(spec: EndpointSpec, client: Client): Promise<
   expect(await host.findRoleVerifier(spec.endpointId, 'web')).toMatch(/^SCRAM/);
   const before = await reportOf(host, spec);
   await client.query('CREATE ROLE by_sql LOGIN');
-  await waitFor('the role that SQL made', 20_000, async () => {
+  await waitFor('the role that SQL made', 5000, async () => {
     const { version, catalog: seen } = await reportOf(host, spec);
     return version > before.version && seen?.roles.some(({ name }) => name === 'by_sql');
   });
@@ -170,7 +170,7 @@ test('settings of the endpoint do not hold for the platform', async () => {
   await expectPlatformWorks(spec, client);
   await client.end();
   await host.applySpec({ ...spec, generation: 10, suspendTimeoutSeconds: 1 });
-  await waitFor('suspended', 20_000, async () => (await reportOf(host, spec)).state === 'idle');
+  await waitFor('suspended', 8000, async () => (await reportOf(host, spec)).state === 'idle');
 });
 
 const FORBIDDEN = [
@@ -197,7 +197,7 @@ test('a tenant cannot shut the platform out of the database where its sessions a
   const spec = await addEndpoint(host, 'shut-out');
   for (const database of ['postgres', 'template1']) {
     const client = await connectTenant(host, spec, database);
-    await waitFor('a session of the platform', 20_000, async () => {
+    await waitFor('a session of the platform', 5000, async () => {
       const { rows } = await client.query(`SELECT 1 FROM pg_stat_activity WHERE usename = 'cloud_admin'`);
       return rows.length > 0;
     });

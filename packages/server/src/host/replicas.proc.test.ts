@@ -138,7 +138,7 @@ describe.each(['auto', 'copy'] as const)('on the storage "%s"', (setting) => {
     await host.suspend(spec.endpointId);
     await (await connectTenant(host, spec)).end();
     killPostgres(spec);
-    await waitFor('crash seen', 20_000, async () => (await reportOf(host, spec)).state === 'failed');
+    await waitFor('crash seen', 5000, async () => (await reportOf(host, spec)).state === 'failed');
     const revived = await connectTenant(host, spec);
     expect(await countIn(revived)).toBe(300_000);
     await revived.end();
@@ -179,7 +179,7 @@ describe.each(['auto', 'copy'] as const)('on the storage "%s"', (setting) => {
     await writer.query('INSERT INTO numbers VALUES (3), (4)');
     await follows(reader, 2);
     killPostgres(child);
-    await waitFor('crash seen', 20_000, async () => (await reportOf(host, child)).state === 'failed');
+    await waitFor('crash seen', 5000, async () => (await reportOf(host, child)).state === 'failed');
     const revived = await connectTenant(host, child);
     await revived.query('INSERT INTO numbers VALUES (5)');
     await follows(reader, 3);
@@ -265,7 +265,7 @@ describe.each(['auto', 'copy'] as const)('on the storage "%s"', (setting) => {
     rmSync(join(dirOf('history', primary), must(oldest)));
     rmSync(join(dirOf('wal', primary), must(oldest)), { force: true });
     await host.suspend(primary.endpointId);
-    await waitFor('archived', 20_000, async () => (await reportOf(host, primary)).state === 'idle');
+    await waitFor('archived', 5000, async () => (await reportOf(host, primary)).state === 'idle');
     rmSync(join(dirOf('history', primary), must(oldest)), { force: true });
     const woken = await connectTenant(host, spec);
     expect(await countIn(woken)).toBe(600_000);
