@@ -26,6 +26,17 @@ const GROW_MIN_BYTES = 64 * MIB;
 /** What tenants write there is data: a library made of a table's file must not be loaded. */
 const SAFE_OPTIONS = ['noexec', 'nosuid', 'nodev'];
 
+/**
+ * Each write under way reserves metadata for 16 nodes, and a few times that after a snapshot. With btrfs' own 16 kB, a
+ * thousand of them are all that a small pool has room for, and then every writer of every tenant waits for a commit.
+ */
+const BTRFS_NODES = ['--sectorsize', '4096', '--nodesize', '4096'];
+
+/** Where btrfs keeps its superblock, and in there (struct btrfs_super_block) the flags that tell of a free-space tree. */
+const BTRFS_SUPER = 0x10000;
+const COMPAT_RO_FLAGS = BTRFS_SUPER + 0xb4;
+const FREE_SPACE_TREE = 1;
+
 export const poolPaths = (hostDir: string): { path: string; imagePath: string; limitPath: string } => ({
   path: join(hostDir, 'pool'),
   imagePath: join(hostDir, 'pool.img'),
@@ -45,7 +56,7 @@ export async function findPool(hostDir: string): Promise<PoolFilesystem | undefi
     const magic = Buffer.alloc(8);
     await image.read(magic, 0, 4, 0);
     if (magic.toString('latin1', 0, 4) === 'XFSB') return 'xfs';
-    await image.read(magic, 0, 8, 0x10040);
+    await image.read(magic, 0, 8, BTRFS_SUPER + 0x40);
     if (magic.toString('latin1') === '_BHRfS_M') return 'btrfs';
     throw new Error(`Cannot use the pool: ${poolPaths(hostDir).imagePath} holds neither btrfs nor XFS`);
   } catch (error) {
@@ -82,7 +93,7 @@ export async function makePool(hostDir: string, filesystem: PoolFilesystem): Pro
     await allocate(unfinished, Math.max(POOL_MIN_BYTES, bytes));
     // The host's own disk decides how safe metadata is: a second copy in the same file would only cost space.
     if (filesystem === 'btrfs')
-      await runSystemTool('mkfs.btrfs', '-q', '-K', '-m', 'single', '-d', 'single', unfinished);
+      await runSystemTool('mkfs.btrfs', '-q', '-K', ...BTRFS_NODES, '-m', 'single', '-d', 'single', unfinished);
     else await runSystemTool('mkfs.xfs', '-q', '-K', '-m', 'reflink=1', unfinished);
     await image.sync();
   } catch (error) {
@@ -113,7 +124,8 @@ export async function openPool(hostDir: string, log: Log): Promise<Pool> {
   if (!mountOptions) {
     const device = await findLoopDevice(imagePath);
     // A discard would give blocks of the image back to the disk that the pool counts on.
-    const options = [...SAFE_OPTIONS, 'noatime', 'nodiscard'].join(',');
+    const own = filesystem === 'btrfs' ? await btrfsOptions(imagePath) : [];
+    const options = [...SAFE_OPTIONS, 'noatime', 'nodiscard', ...own].join(',');
     // A loop device that a crash left attached is used again: two on one image would destroy it.
     if (device) await runSystemTool('mount', '-t', filesystem, '-o', options, device, path);
     else await runSystemTool('mount', '-t', filesystem, '-o', `loop,${options}`, imagePath, path);
@@ -125,6 +137,20 @@ export async function openPool(hostDir: string, log: Log): Promise<Pool> {
   const pool = { filesystem, path, imagePath };
   await growPool(hostDir, pool, { log });
   return pool;
+}
+
+/**
+ * Without a free-space tree. After a snapshot the next write of every page moves it, and each move cost two updates of
+ * that tree: half of what btrfs did then, and half of the room that a write reserves. Without it, free space is found by
+ * reading block groups when they are first used. `clear_cache` removes the tree that mkfs has made.
+ * @see https://btrfs.readthedocs.io/en/latest/btrfs-man5.html (space_cache)
+ */
+async function btrfsOptions(imagePath: string): Promise<readonly string[]> {
+  await using image = await open(imagePath, 'r');
+  const flags = Buffer.alloc(1);
+  await image.read(flags, 0, 1, COMPAT_RO_FLAGS);
+  const hasTree = (flags.readUInt8() & FREE_SPACE_TREE) !== 0;
+  return [...(hasTree ? ['clear_cache'] : []), 'nospace_cache'];
 }
 
 /** The pool of a host directory as it is, if there is one and it is mounted. */

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import {
   appendFile,
   chmod,
@@ -27,7 +27,7 @@ import { makeVerifier } from '../kernel/scram-verifier.ts';
 import { Secret } from '../kernel/secret.ts';
 import { createVolumeStore } from './local-volume-store.ts';
 import type { StorageSetting } from './open-backend.ts';
-import { closeStorage, openPool } from './pool.ts';
+import { closeStorage, openPool, poolPaths } from './pool.ts';
 import type { Volume, VolumeStore } from './volume-store.ts';
 
 const isRoot = process.getuid?.() === 0;
@@ -514,6 +514,31 @@ describe.runIf(isRoot && has('mkfs.btrfs'))('the pool', () => {
     } finally {
       execFileSync('losetup', ['-d', device]);
     }
+  });
+
+  it('has small nodes and no free-space tree, also where an older one had', async () => {
+    const hostDir = join(base, 'host-lean');
+    const { path, imagePath } = poolPaths(hostDir);
+    const superblock = (): string =>
+      execFileSync('btrfs', ['inspect-internal', 'dump-super', imagePath], { encoding: 'utf8' });
+    const store = await openStore(hostDir, 'btrfs');
+    await store.create({ volumeId: 'br-lean', engine, owner: ownerOf(1), ...kept });
+    expect(await closeStorage(hostDir)).toBe(true);
+    expect(superblock()).toMatch(/^nodesize\s+4096$/m);
+    expect(superblock()).toMatch(/^compat_ro_flags\s+0x0$/m);
+
+    const mount = (...options: string[]): void =>
+      void execFileSync('mount', ['-o', ['loop', ...options].join(), imagePath, path]);
+    mount('space_cache=v2');
+    execFileSync('umount', [path]);
+    expect(superblock()).toContain('FREE_SPACE_TREE');
+    for (let round = 0; round < 2; round += 1) {
+      expect((await (await openStore(hostDir, 'auto')).list()).map((volume) => volume.volumeId)).toEqual(['br-lean']);
+      expect(readFileSync('/proc/mounts', 'utf8')).toMatch(new RegExp(`${path} btrfs .*nospace_cache`));
+      expect(await closeStorage(hostDir)).toBe(true);
+      expect(superblock()).toMatch(/^compat_ro_flags\s+0x0$/m);
+    }
+    execFileSync('btrfs', ['check', '--readonly', imagePath], { stdio: 'ignore' });
   });
 
   it('runs no program and holds no device, even if it was mounted otherwise', async () => {
