@@ -15,7 +15,7 @@ import { startPlatform, type RunningPlatform } from '../tests/support/start-plat
 import { withDatabase } from '../tests/support/uri.ts';
 import { waitUntil } from '../tests/support/wait-until.ts';
 import { BarePostgres } from './bare-postgres.ts';
-import { limitLike } from './same-cpu.ts';
+import { limitLike } from './same-limits.ts';
 import { loadPgbench, PgbenchLoad, tpcB } from './pgbench.ts';
 import { median, print, round, say, summarize, timed, type Summary } from './statistics.ts';
 
@@ -344,11 +344,11 @@ async function measureTpcB({ platform, storage, options }: Bench): Promise<void>
   });
   await bare.prepare();
   await bare.startToFirstRow();
+  await using _ = limitLike(pid, bare.pid);
   await loadPgbench(bare.uri, megabytes);
   const direct = socketUri(parent.project, dataPath);
   const own: number[] = [];
   const plain: number[] = [];
-  await using _ = limitLike(pid, bare.pid);
   for (let pair = 0; pair < options.pairs; pair++) {
     own.push(await tpcB(direct, options.pgbenchSeconds));
     plain.push(await tpcB(bare.uri, options.pgbenchSeconds));

@@ -1,8 +1,11 @@
+import { getPriority } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { asTestProject, type CreatedProject, type TestProject } from '../support/api.ts';
+import { withDescendants } from '../support/os-processes.ts';
 import { NO_PSQL, psql, tryPsql } from '../support/psql.ts';
 import { run, runOk } from '../support/run.ts';
+import { must } from '../support/must.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
 import { withDatabase } from '../support/uri.ts';
 import { waitUntil } from '../support/wait-until.ts';
@@ -198,6 +201,16 @@ describe.skipIf(NO_PSQL)('the main job', () => {
         'object',
       );
     }
+  });
+
+  it.skipIf(process.getuid?.() !== 0)('goes before the computes, with what it runs for itself', async () => {
+    const project = await platform.api.createProject({ name: 'ordinary' });
+    await psql(project.uri, 'SELECT 1');
+    const computes = withDescendants([must(platform.compute(project.branchId)).pid]);
+    expect(computes.map(({ pid }) => getPriority(pid))).toEqual(computes.map(() => getPriority()));
+    const own = platform.processes().filter(({ argv }) => /^(control|host|gateway)$/.test(argv[2] ?? ''));
+    expect(own.length).toBeGreaterThan(2);
+    expect(own.map(({ pid }) => getPriority(pid))).toEqual(own.map(() => -10));
   });
 
   it('ends on Ctrl-C as on SIGTERM, computes and metadata too', async () => {

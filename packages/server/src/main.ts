@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { readConfig, SETTINGS } from './config/config.ts';
 import { messageOf } from './kernel/errors.ts';
+import { goFirst } from './kernel/priority.ts';
 import { CHECKOUT, openProcessContext } from './processes/process-context.ts';
 import { runChild } from './processes/run-child.ts';
 import { runPlatform } from './processes/run-platform.ts';
@@ -32,18 +33,21 @@ async function main([command = 'start', ...args]: readonly string[]): Promise<vo
       return;
     }
     case 'control': {
+      goFirst();
       const context = await openProcessContext('control');
       const { startControl } = await import('./processes/control.ts');
       await runChild(context.log, (announce) => startControl(context, announce));
       return;
     }
     case 'host': {
+      goFirst();
       const context = await openProcessContext('host');
       const { startHost } = await import('./processes/host.ts');
       await runChild(context.log, () => startHost(context));
       return;
     }
     case 'gateway': {
+      goFirst();
       const context = await openProcessContext(`gateway-${args[0] ?? '0'}`);
       const { startGateway } = await import('./processes/gateway.ts');
       await runChild(context.log, () => startGateway(context, Number(args[0] ?? 0)));

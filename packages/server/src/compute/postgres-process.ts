@@ -3,6 +3,7 @@ import { closeSync, openSync, readFileSync, realpathSync, rmSync, writeFileSync 
 import { join } from 'node:path';
 import type { Engine } from '../engines/engine.ts';
 import { PlatformError } from '../kernel/errors.ts';
+import { beOrdinary } from '../kernel/priority.ts';
 import { sleep } from '../kernel/wait.ts';
 import type { Volume } from '../storage/volume-store.ts';
 import { putPromoteFile } from './first-start.ts';
@@ -108,6 +109,7 @@ export async function spawnPostgres(options: SpawnOptions): Promise<PostgresProc
     child.unref();
     const identity = child.pid === undefined ? undefined : findProcess(child.pid);
     if (!identity) throw new PlatformError('COMPUTE_START_FAILED', 'Cannot start the compute: Postgres cannot be run');
+    beOrdinary(identity.pid);
     onSpawn(identity.pid);
     preferAsOomVictim(identity.pid);
     return makeProcess({ identity, volume, promotes, logPath, logStart, exited: exited.promise });

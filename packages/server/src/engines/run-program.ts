@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { PlatformError } from '../kernel/errors.ts';
+import { beOrdinary } from '../kernel/priority.ts';
 
 export interface RunOptions {
   readonly deadlineMs: number;
@@ -12,6 +13,8 @@ export interface RunOptions {
   readonly runAs?: { readonly uid: number; readonly gid: number } | null;
   /** Words that may not appear in an error. */
   readonly secrets?: readonly string[];
+  /** A client waits for it: it goes as soon as we do, and not as what tenants run. */
+  readonly isUrgent?: boolean;
   /** Gets standard error line by line while the program runs. */
   readonly onProgress?: (line: string) => void;
 }
@@ -38,9 +41,10 @@ const OUTPUT_MAX_CHARS = 16 * 1024 ** 2;
  * @throws ProgramError with the last words of its standard error; PlatformError DEADLINE_EXCEEDED
  */
 export async function runProgram(program: string, args: readonly string[], options: RunOptions): Promise<string> {
-  const { deadlineMs, input, env, cwd, runAs, onProgress } = options;
+  const { deadlineMs, input, env, cwd, runAs, isUrgent = false, onProgress } = options;
   const name = program.slice(program.lastIndexOf('/') + 1);
   const child = spawn(program, args, { stdio: 'pipe', ...(env && { env }), ...(cwd && { cwd }), ...runAs });
+  if (!isUrgent && child.pid !== undefined) beOrdinary(child.pid);
   let stdout = '';
   let stderr = '';
   let isLate = false;

@@ -1,4 +1,3 @@
-import { getPriority, setPriority } from 'node:os';
 import { join } from 'node:path';
 import type { EndpointId } from '@tenantry/contract/ids.ts';
 import { DirectoryClient } from '../directory/directory-client.ts';
@@ -16,25 +15,10 @@ const DRAIN_MS = 500;
 /** The supervisor renews the certificate on disk; gateways look at it this often. */
 const CERTIFICATE_LOOK_MS = 3_600_000;
 
-/**
- * Each message between a client and its compute passes here, for a few microseconds; behind computes that use all the CPU
- * it would wait for milliseconds, and the clients of every tenant with it.
- */
-const PRIORITY = -10;
-
-function goFirst(): void {
-  try {
-    setPriority(Math.min(PRIORITY, getPriority()));
-  } catch {
-    // Only root may; without, it is one among equals.
-  }
-}
-
 /** One gateway worker: Postgres clients on the shared port, its own copy of the directory, the host on a socket. */
 export async function startGateway(context: ProcessContext, workerIndex: number): Promise<RunningProcess> {
   const { config, installation, secrets, log } = context;
   const { runDir, paths } = installation;
-  goFirst();
   const counters = new GatewayCounters();
   const directory = await DirectoryClient.open({
     gateway: String(workerIndex),

@@ -8,7 +8,7 @@ const TOOL_DEADLINE_MS = 60_000;
 
 /** Runs a tool of the operating system (btrfs, mount, ...) and gives its output. @throws ProgramError, DEADLINE_EXCEEDED */
 export async function runSystemTool(program: string, ...args: readonly string[]): Promise<string> {
-  return runProgram(program, args, { deadlineMs: TOOL_DEADLINE_MS, env: TOOL_ENV });
+  return runProgram(program, args, { deadlineMs: TOOL_DEADLINE_MS, env: TOOL_ENV, isUrgent: true });
 }
 
 export async function hasSystemTool(program: string): Promise<boolean> {
