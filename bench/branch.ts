@@ -15,6 +15,7 @@ import { startPlatform, type RunningPlatform } from '../tests/support/start-plat
 import { withDatabase } from '../tests/support/uri.ts';
 import { waitUntil } from '../tests/support/wait-until.ts';
 import { BarePostgres } from './bare-postgres.ts';
+import { endOnSignal } from './end-on-signal.ts';
 import { limitLike } from './same-limits.ts';
 import { loadPgbench, PgbenchLoad, tpcB } from './pgbench.ts';
 import { median, print, round, say, summarize, timed, type Summary } from './statistics.ts';
@@ -95,6 +96,7 @@ export async function benchBranch(args: readonly string[]): Promise<void> {
     flags: ['--computes-awake-max', '1000'],
     ...(disk === undefined ? {} : { dataDir: join(disk.path, 'data') }),
   });
+  endOnSignal(platform);
   await platform.untilHealthy();
   const parents: Parent[] = [];
   for (const megabytes of sizes) parents.push(await makeParent(platform, megabytes));

@@ -9,6 +9,7 @@ import { must } from '../tests/support/must.ts';
 import { cpuSeconds, memoryOf, withDescendants } from '../tests/support/os-processes.ts';
 import { startPlatform, type RunningPlatform } from '../tests/support/start-platform.ts';
 import { BarePostgres } from './bare-postgres.ts';
+import { endOnSignal } from './end-on-signal.ts';
 import { median, print, round, say, summarize, timed, type Summary } from './statistics.ts';
 
 const MB = 1024 * 1024;
@@ -37,6 +38,7 @@ export async function benchLifecycle(args: readonly string[]): Promise<void> {
   const many = Number(values.projects);
   const runs = Number(values.runs);
   await using platform = await startPlatform({ storage: values.storage as 'auto', gatewayWorkers: 2 });
+  endOnSignal(platform);
   await platform.untilHealthy();
   const probe = await newProject(platform);
   await (await firstRow(probe.uri, platform)).end();

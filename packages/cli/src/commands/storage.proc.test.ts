@@ -7,7 +7,10 @@ import type { StorageSpace } from '../storage-report.ts';
 
 const MAIN = join(import.meta.dirname, '../main.ts');
 const isRoot = process.getuid?.() === 0;
-const canPool = isRoot && existsSync('/usr/sbin/mkfs.ext4') && /btrfs/.test(readFileSync('/proc/filesystems', 'utf8'));
+const canPool =
+  isRoot &&
+  ['/usr/sbin/mkfs.ext4', '/usr/sbin/mkfs.btrfs'].every((path) => existsSync(path)) &&
+  /btrfs/.test(readFileSync('/proc/filesystems', 'utf8'));
 const MB = 1_000_000;
 
 let disk = '';

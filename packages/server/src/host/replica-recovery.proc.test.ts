@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { findProcessesByCommand } from '../compute/process-table.ts';
 import { HostClient } from './host-client.ts';
-import { killChild, startChild } from './testing/child-host.ts';
+import { killChild, killChildren, startChild } from './testing/child-host.ts';
 import {
   addEndpoint,
   connectTenant,
@@ -25,6 +25,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  await killChildren();
   const host = await makeHost(bed);
   await host.stopAll();
   expect(findProcessesByCommand(`${bed.directory}/run`)).toEqual([]);
