@@ -70,8 +70,8 @@ export interface PostgresProcess {
   /** Makes it read its configuration again. */
   reload(): void;
   isAlive(): boolean;
-  /** Fast shutdown, then harder; resolves when `ended` does. */
-  stop(): Promise<void>;
+  /** Fast shutdown, or with `skipsCheckpoint` the immediate one, then harder; resolves when `ended` does. */
+  stop(options?: { readonly skipsCheckpoint: boolean }): Promise<void>;
 }
 
 /** Of an end that nobody ordered. */
@@ -166,11 +166,12 @@ function makeProcess({ identity, volume, promotes, logPath, logStart, exited }: 
         await sleep(looks < 500 ? 1 : 20);
       }
     },
-    async stop() {
-      for (const [signal, ms] of [
+    async stop({ skipsCheckpoint } = { skipsCheckpoint: false }) {
+      const signals = [
         ['SIGINT', FAST_STOP_MS],
         ['SIGQUIT', IMMEDIATE_STOP_MS],
-      ] as const) {
+      ] as const;
+      for (const [signal, ms] of signals.slice(skipsCheckpoint ? 1 : 0)) {
         signalProcess(identity, signal);
         if (await endsWithin(ended, ms)) return;
       }

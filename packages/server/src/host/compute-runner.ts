@@ -7,6 +7,7 @@ import { boundLog, computeLogPath } from '../compute/postgres-log.ts';
 import { adoptPostgres, spawnPostgres, unexpectedEnd, type PostgresProcess } from '../compute/postgres-process.ts';
 import { makeRunDirectory, writeConfigFile, type RunDirectory } from '../compute/run-directory.ts';
 import { configSettings, renderConfigFile } from '../compute/settings.ts';
+import { canSkipCheckpoint } from '../compute/skip-checkpoint.ts';
 import { standbySettings } from '../compute/standby.ts';
 import { dropSubscriptions } from '../compute/subscriptions.ts';
 import type { Engine } from '../engines/engine.ts';
@@ -161,9 +162,10 @@ export class ComputeRunner implements RunningCompute {
     this.#settled = this.#becomeReady().catch(async (error: unknown) => await this.#abandon(error));
   }
 
-  stop(): void {
+  /** @param isLast nobody is likely to start it again: what only makes the next start faster is left out */
+  stop({ isLast }: { readonly isLast: boolean }): void {
     this.#isStopping = true;
-    void this.#lookAndStop();
+    void this.#lookAndStop(isLast);
   }
 
   /** What it is to run with by this spec. A standby never goes below what it runs with. */
@@ -400,15 +402,17 @@ export class ComputeRunner implements RunningCompute {
     this.#listener?.seen({ logicalBytes: await readSize(connection) });
   }
 
-  async #lookAndStop(): Promise<void> {
+  async #lookAndStop(isLast: boolean): Promise<void> {
     await this.#monitor?.lookOnce();
+    const connection = this.#monitor?.connection;
+    const skipsCheckpoint = isLast && connection !== undefined && (await canSkipCheckpoint(this.dataPath, connection));
     void this.#monitor?.close();
-    await this.#stopProcess();
+    await this.#stopProcess({ skipsCheckpoint });
   }
 
-  async #stopProcess(): Promise<void> {
+  async #stopProcess(options?: { readonly skipsCheckpoint: boolean }): Promise<void> {
     try {
-      await this.#process?.stop();
+      await this.#process?.stop(options);
     } catch (error) {
       this.#logError(error, 'compute not stopped');
     }

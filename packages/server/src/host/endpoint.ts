@@ -279,7 +279,7 @@ export class Endpoint {
       case 'watch':
         return must(this.#runner).watch();
       case 'stop':
-        return must(this.#runner).stop();
+        return must(this.#runner).stop({ isLast: this.#spec.branchDeleted });
       case 'serve':
         return this.#serve();
       case 'fail':
@@ -351,7 +351,7 @@ export class Endpoint {
   /** The run's end is on the disk before its record goes. */
   async #cleanUp(runner: ComputeRunner): Promise<void> {
     await this.flush();
-    await this.#deps.history.ended(runner.volumeId, { makesPoint: !this.#isRemoved });
+    await this.#deps.history.ended(runner.volumeId, { makesPoint: !this.#isRemoved && !this.#spec.branchDeleted });
     await runner.cleanUp();
   }
 

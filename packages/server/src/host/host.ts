@@ -198,6 +198,8 @@ export interface EndpointSpec {
   readonly minCu: number;
   readonly maxCu: number;
   readonly disabled: boolean;
+  /** Its branch is deleted and may yet be recovered; then it is `disabled` too. */
+  readonly branchDeleted: boolean;
   /** Already resolved: seconds, or -1 for never. */
   readonly suspendTimeoutSeconds: number;
   /** Extra postgresql.conf settings of the endpoint (`settings.pg_settings`). */

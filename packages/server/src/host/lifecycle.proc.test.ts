@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { findProcessesByCommand, isAlive } from '../compute/process-table.ts';
 import { must } from '../kernel/assert.ts';
 import { PlatformError } from '../kernel/errors.ts';
+import { readControlFile, type ControlState } from '../wal/control-file.ts';
 import type { EndpointSpec } from './host.ts';
 import type { LocalHost } from './local-host.ts';
 import {
@@ -197,6 +198,36 @@ describe('the desired state', () => {
     expect(await codeOfFailure(host.acquire(spec.endpointId))).toBe('ENDPOINT_DISABLED');
     await host.applySpec({ ...spec, generation: 3 });
     await host.acquire(spec.endpointId);
+  });
+
+  /** Stops it for a deleted branch, and has it back as after a recovery. */
+  async function deleteAndRecover(spec: EndpointSpec): Promise<ControlState> {
+    await host.applySpec({ ...spec, generation: 2, disabled: true, branchDeleted: true });
+    const { control } = await readControlFile(join(bed.directory, 'volumes', spec.volumeId));
+    await host.applySpec({ ...spec, generation: 3 });
+    return control.state;
+  }
+
+  test('a deleted branch is stopped without a checkpoint, and has all its commits when it is recovered', async () => {
+    const spec = await addEndpoint(host, 'deleted');
+    const client = await connectTenant(host, spec);
+    await client.query('CREATE TABLE kept (n int)');
+    await client.query('SET synchronous_commit = off');
+    for (let n = 0; n < 200; n++) await client.query('INSERT INTO kept VALUES ($1)', [n]);
+    expect(await deleteAndRecover(spec)).toBe('in production');
+    const again = await connectTenant(host, spec);
+    expect((await again.query('SELECT count(*)::int FROM kept')).rows).toEqual([{ count: 200 }]);
+    await again.end();
+  });
+
+  test('one with an unlogged table is stopped cleanly, and has its rows', async () => {
+    const spec = await addEndpoint(host, 'deleted-unlogged');
+    const client = await connectTenant(host, spec);
+    await client.query('CREATE UNLOGGED TABLE kept AS SELECT 1 AS n');
+    expect(await deleteAndRecover(spec)).toBe('shut down');
+    const again = await connectTenant(host, spec);
+    expect((await again.query('SELECT n FROM kept')).rows).toEqual([{ n: 1 }]);
+    await again.end();
   });
 
   test('settings that can be reloaded are, others restart', async () => {

@@ -127,6 +127,7 @@ export function specOf(name: string, overrides: Partial<EndpointSpec> = {}): End
     minCu: 0.25,
     maxCu: 0.25,
     disabled: false,
+    branchDeleted: false,
     suspendTimeoutSeconds: 300,
     pgSettings: {},
     catalogChanges: [],

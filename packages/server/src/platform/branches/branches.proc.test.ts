@@ -216,7 +216,10 @@ test('a deleted branch is out of reach, gives its name back, and can be recovere
   await expect(branches.get(t.principal, projectId, branch.id)).rejects.toMatchObject({ code: 'NOT_FOUND' });
   await expect(all.get(t.principal, projectId, endpointId)).rejects.toMatchObject({ code: 'NOT_FOUND' });
   expect(await findDirectoryEntry(t.database.db, endpointId)).toBeUndefined();
-  expect(t.host.endpoints.get(endpointId)).toMatchObject({ state: 'idle', spec: { disabled: true } });
+  expect(t.host.endpoints.get(endpointId)).toMatchObject({
+    state: 'idle',
+    spec: { disabled: true, branchDeleted: true },
+  });
   const names = async (includeDeleted: boolean) =>
     namesOf((await branches.list(t.principal, projectId, { limit: 10, includeDeleted })).items);
   expect(await names(false)).not.toContain('feature');
@@ -227,7 +230,7 @@ test('a deleted branch is out of reach, gives its name back, and can be recovere
   expect(recovered.branch).toMatchObject({ name: branch.id, deletedAt: null, expiresAt: null });
   expect(other.branch.name).toBe('feature');
   expect(await findDirectoryEntry(t.database.db, endpointId)).toMatchObject({ disabled: false });
-  expect(t.host.endpoints.get(endpointId)?.spec.disabled).toBe(false);
+  expect(t.host.endpoints.get(endpointId)).toMatchObject({ spec: { disabled: false, branchDeleted: false } });
   await expect(branches.recover(t.principal, projectId, branch.id)).rejects.toMatchObject({ code: 'CONFLICT' });
 });
 

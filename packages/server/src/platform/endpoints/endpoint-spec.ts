@@ -17,6 +17,7 @@ interface SpecRow {
   readonly min_cu: number;
   readonly max_cu: number;
   readonly disabled: boolean;
+  readonly branch_deleted: boolean;
   readonly suspend_timeout_seconds: number;
   readonly default_endpoint_settings: DefaultEndpointSettings;
   readonly pg_settings: Record<string, string>;
@@ -36,7 +37,7 @@ export async function listEndpointSpecs(
   const { rows } = await sql<SpecRow>`
     select e.id, e.branch_id, e.project_id, coalesce(e.volume_id, b.volume_id) as volume_id,
       case e.type when 'read_only' then b.volume_id end as primary_volume_id, e.generation, p.pg_version, e.type, e.min_cu, e.max_cu,
-      e.disabled or b.deleted_at is not null as disabled, e.suspend_timeout_seconds, p.default_endpoint_settings, e.pg_settings,
+      e.disabled or b.deleted_at is not null as disabled, b.deleted_at is not null as branch_deleted, e.suspend_timeout_seconds, p.default_endpoint_settings, e.pg_settings,
       (select coalesce(jsonb_agg(c.change || jsonb_build_object('seq', c.seq) order by c.seq), '[]')
         from catalog_changes c where c.branch_id = e.branch_id and c.state = 'pending' and e.type = 'read_write') as changes
     from endpoints e
@@ -60,6 +61,7 @@ function toSpec(row: SpecRow): EndpointSpec {
     minCu: row.min_cu,
     maxCu: row.max_cu,
     disabled: row.disabled,
+    branchDeleted: row.branch_deleted,
     suspendTimeoutSeconds: resolveSuspendTimeout(
       row.suspend_timeout_seconds,
       row.default_endpoint_settings.suspendTimeoutSeconds,
