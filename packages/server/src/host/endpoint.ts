@@ -15,7 +15,7 @@ import type { AwakeSlots } from './awake-slots.ts';
 import { ComputeRunner } from './compute-runner.ts';
 import type { EndpointStore } from './endpoint-store.ts';
 import type { HistoryKeeper } from './history-keeper.ts';
-import type { ComputeAddress, ComputeState, EndpointReport, EndpointSpec } from './host.ts';
+import type { ComputeAddress, ComputeState, EndpointReport, EndpointSpec, VolumeId } from './host.ts';
 import type { ReportFeed } from './report-feed.ts';
 import type { FoundCompute, RunRecords } from './run-records.ts';
 import { Waiters } from './waiters.ts';
@@ -73,6 +73,7 @@ export class Endpoint {
   #isDirty = false;
   #isDetached = false;
   #isRemoved = false;
+  #volumesToGo: readonly VolumeId[] = [];
   #failures = 0;
   #works = 0;
   #nextStartAt = 0;
@@ -215,8 +216,9 @@ export class Endpoint {
   }
 
   /** Shuts it down for good: nobody may bring it back. What is left is its report. */
-  async remove(): Promise<void> {
+  async remove(volumesToGo: readonly VolumeId[]): Promise<void> {
     this.#isRemoved = true;
+    this.#volumesToGo = volumesToGo;
     await this.shutDown(removedError());
     this.#isDetached = true;
   }
@@ -279,7 +281,7 @@ export class Endpoint {
       case 'watch':
         return must(this.#runner).watch();
       case 'stop':
-        return must(this.#runner).stop({ isLast: this.#spec.branchDeleted });
+        return must(this.#runner).stop({ isLast: this.#isVolumeDone });
       case 'serve':
         return this.#serve();
       case 'fail':
@@ -351,7 +353,7 @@ export class Endpoint {
   /** The run's end is on the disk before its record goes. */
   async #cleanUp(runner: ComputeRunner): Promise<void> {
     await this.flush();
-    await this.#deps.history.ended(runner.volumeId, { makesPoint: !this.#isRemoved && !this.#spec.branchDeleted });
+    await this.#deps.history.ended(runner.volumeId, { makesPoint: !this.#isRemoved && !this.#isVolumeDone });
     await runner.cleanUp();
   }
 
@@ -373,6 +375,11 @@ export class Endpoint {
   async #waitForAddress(signal?: AbortSignal): Promise<ComputeAddress> {
     this.#deps.slots.take(this.id);
     return await this.#waiters.wait(() => this.#dispatch('acquire'), signal);
+  }
+
+  /** Nobody is likely to start on its volume again. */
+  get #isVolumeDone(): boolean {
+    return this.#spec.branchDeleted || this.#volumesToGo.includes(this.#spec.volumeId);
   }
 
   #assertPresent(): void {

@@ -117,8 +117,8 @@ export class HostClient implements Host {
     await this.#call('applySpec', [spec]);
   }
 
-  async removeEndpoint(endpointId: EndpointId): Promise<void> {
-    await this.#call('removeEndpoint', [endpointId]);
+  async removeEndpoint(endpointId: EndpointId, volumesToGo: readonly VolumeId[] = []): Promise<void> {
+    await this.#call('removeEndpoint', [endpointId, volumesToGo]);
   }
 
   async acquire(endpointId: EndpointId, signal?: AbortSignal): Promise<ComputeAddress> {

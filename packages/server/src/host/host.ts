@@ -71,8 +71,11 @@ export interface Host {
    * (a restore) ends the compute on the old one first; clients that come meanwhile wait for the start on the new one.
    */
   applySpec(spec: EndpointSpec): Promise<void>;
-  /** Stops the compute and forgets the endpoint. Usage that is not acknowledged stays in its last report, state `idle`. */
-  removeEndpoint(endpointId: EndpointId): Promise<void>;
+  /**
+   * Stops the compute and forgets the endpoint. Usage that is not acknowledged stays in its last report, state `idle`.
+   * @param volumesToGo volumes that are deleted next: on one of these the stop saves itself the checkpoint
+   */
+  removeEndpoint(endpointId: EndpointId, volumesToGo?: readonly VolumeId[]): Promise<void>;
 
   /**
    * The address of the endpoint's compute, started if need be: resolves once the compute accepts connections.

@@ -200,12 +200,16 @@ describe('the desired state', () => {
     await host.acquire(spec.endpointId);
   });
 
+  async function controlStateOf({ volumeId }: EndpointSpec): Promise<ControlState> {
+    return (await readControlFile(join(bed.directory, 'volumes', volumeId))).control.state;
+  }
+
   /** Stops it for a deleted branch, and has it back as after a recovery. */
   async function deleteAndRecover(spec: EndpointSpec): Promise<ControlState> {
     await host.applySpec({ ...spec, generation: 2, disabled: true, branchDeleted: true });
-    const { control } = await readControlFile(join(bed.directory, 'volumes', spec.volumeId));
+    const state = await controlStateOf(spec);
     await host.applySpec({ ...spec, generation: 3 });
-    return control.state;
+    return state;
   }
 
   test('a deleted branch is stopped without a checkpoint, and has all its commits when it is recovered', async () => {
@@ -228,6 +232,16 @@ describe('the desired state', () => {
     const again = await connectTenant(host, spec);
     expect((await again.query('SELECT n FROM kept')).rows).toEqual([{ n: 1 }]);
     await again.end();
+  });
+
+  test('a removed endpoint is stopped without a checkpoint if its volume goes too', async () => {
+    const [goes, stays] = [await addEndpoint(host, 'volume-goes'), await addEndpoint(host, 'volume-stays')];
+    for (const spec of [goes, stays]) {
+      await host.acquire(spec.endpointId);
+      await host.removeEndpoint(spec.endpointId, [goes.volumeId]);
+    }
+    expect(await controlStateOf(goes)).toBe('in production');
+    expect(await controlStateOf(stays)).toBe('shut down');
   });
 
   test('settings that can be reloaded are, others restart', async () => {

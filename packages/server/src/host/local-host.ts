@@ -285,10 +285,10 @@ class LocalHostProcess implements LocalHost {
       await tryPgSettings({ engine: await this.#deps.engines.get(pgVersion), volume, pgSettings });
   }
 
-  async removeEndpoint(endpointId: EndpointId): Promise<void> {
+  async removeEndpoint(endpointId: EndpointId, volumesToGo: readonly VolumeId[] = []): Promise<void> {
     if (!this.#has(endpointId)) return;
     const endpoint = await this.#find(endpointId);
-    await endpoint?.remove();
+    await endpoint?.remove(volumesToGo);
     const report = endpoint?.report ?? (await this.#deps.store.findReport(endpointId));
     await this.#removed.add(report ?? newReport({ endpointId, generation: 0 }, 0));
     removeLog(computeLogPath(this.#deps.computeLogsDir, endpointId));

@@ -38,7 +38,7 @@ export const removeVolumes: OperationDefinition<RemoveFromHostInput, PlatformDep
 export async function removeFromHost({ metadata, host }: PlatformDeps, projectId: string): Promise<void> {
   const { endpointIds, volumeIds } = await listHostRemovals(metadata, projectId);
   for (const id of endpointIds) {
-    await unlessNotFound(host.removeEndpoint(id));
+    await unlessNotFound(host.removeEndpoint(id, volumeIds));
     await deleteHostRemoval(metadata, projectId, { kind: 'endpoint', id });
   }
   for (const id of volumeIds) {
