@@ -191,8 +191,15 @@ export class Endpoint {
     this.#patch({ runs: this.#report.runs.filter((run) => !done.includes(run)) });
   }
 
-  /** Takes over a Postgres that was found running. */
+  /**
+   * Takes over a Postgres that was found running. An earlier life is over, also if the report on the disk does not say so:
+   * the host died before it did, and after the next life had begun.
+   */
   adopt(found: FoundCompute): void {
+    const { computeId } = found.record;
+    this.#patch({
+      runs: this.#report.runs.map((run) => (run.computeId === computeId ? run : { ...run, ended: true })),
+    });
     this.#deps.slots.takeFound(this.id);
     this.#setRunner(ComputeRunner.adopt(this.#runnerOptions(), found));
     this.#dispatch('found');

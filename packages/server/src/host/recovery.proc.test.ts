@@ -6,7 +6,7 @@ import { findProcessesByCommand, isAlive } from '../compute/process-table.ts';
 import { must } from '../kernel/assert.ts';
 import { PlatformError } from '../kernel/errors.ts';
 import { HostClient } from './host-client.ts';
-import type { EndpointSpec } from './host.ts';
+import type { EndpointReport, EndpointSpec } from './host.ts';
 import { killChild, killChildren, startChild } from './testing/child-host.ts';
 import {
   addEndpoint,
@@ -125,6 +125,28 @@ describe('a host that comes back', () => {
     await again.end();
     await second.removeEndpoint(unused.endpointId);
     await expect(second.acquire(unused.endpointId)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await second.detach();
+  });
+
+  test('ends a life that the last host saw end and could not write down, and gives its usage away', async () => {
+    const first = await makeHost(bed);
+    const spec = await addEndpoint(first, 'two-lives');
+    const { computeId } = await first.acquire(spec.endpointId);
+    await first.detach();
+    // As of a host that was killed while the end of one life was on its way to the disk and the next had begun.
+    const reportPath = join(bed.directory, 'host/endpoints', spec.endpointId, 'report.json');
+    const report = JSON.parse(readFileSync(reportPath, 'utf8')) as EndpointReport;
+    const lost = { ...must(report.runs[0]), computeId: `${computeId}-before` };
+    writeFileSync(reportPath, JSON.stringify({ ...report, runs: [lost] }));
+    const second = await makeHost(bed);
+    const { runs } = await reportOf(second, spec);
+    expect(runs).toMatchObject([
+      { computeId: lost.computeId, ended: true },
+      { computeId, ended: false },
+    ]);
+    await second.removeEndpoint(spec.endpointId);
+    await second.acknowledgeRuns([lost.computeId, computeId]);
+    expect(readdirSync(join(bed.directory, 'host/endpoints'))).toEqual([]);
     await second.detach();
   });
 

@@ -45,7 +45,8 @@ export class RemovedEndpoints {
   /** Has the report sent, to all who read reports: they may have seen it and have failed to acknowledge. */
   announce(report: EndpointReport): void {
     const { endpointId } = report;
-    this.#reports.set(endpointId, { ...report, version: this.#deps.feed.nextVersion(endpointId) });
+    const runs = report.runs.map((run) => ({ ...run, ended: true }));
+    this.#reports.set(endpointId, { ...report, runs, version: this.#deps.feed.nextVersion(endpointId) });
   }
 
   async acknowledge(endpointId: EndpointId, computeIds: ReadonlySet<string>): Promise<void> {
