@@ -288,7 +288,7 @@ export class Endpoint {
       case 'watch':
         return must(this.#runner).watch();
       case 'stop':
-        return must(this.#runner).stop({ isLast: this.#isVolumeDone });
+        return this.#stop(must(this.#runner));
       case 'serve':
         return this.#serve();
       case 'fail':
@@ -360,7 +360,9 @@ export class Endpoint {
   /** The run's end is on the disk before its record goes. */
   async #cleanUp(runner: ComputeRunner): Promise<void> {
     await this.flush();
-    await this.#deps.history.ended(runner.volumeId, { makesPoint: !this.#isRemoved && !this.#isVolumeDone });
+    await this.#deps.history.ended(runner.volumeId, {
+      makesPoint: !this.#isRemoved && !this.#isLastOn(runner.volumeId),
+    });
     await runner.cleanUp();
   }
 
@@ -384,9 +386,13 @@ export class Endpoint {
     return await this.#waiters.wait(() => this.#dispatch('acquire'), signal);
   }
 
-  /** Nobody is likely to start on its volume again. */
-  get #isVolumeDone(): boolean {
-    return this.#spec.branchDeleted || this.#volumesToGo.includes(this.#spec.volumeId);
+  #stop(runner: ComputeRunner): void {
+    runner.stop({ isLast: this.#isLastOn(runner.volumeId) });
+  }
+
+  /** Nobody is likely to start on this volume soon: its branch is deleted or restored, or the volume goes. */
+  #isLastOn(volumeId: VolumeId): boolean {
+    return volumeId !== this.#spec.volumeId || this.#spec.branchDeleted || this.#volumesToGo.includes(volumeId);
   }
 
   #assertPresent(): void {

@@ -244,6 +244,23 @@ describe('the desired state', () => {
     expect(await controlStateOf(stays)).toBe('shut down');
   });
 
+  test('the volume that a restore leaves is stopped without a checkpoint, and has all its commits', async () => {
+    const spec = await addEndpoint(host, 'restored');
+    const client = await connectTenant(host, spec);
+    await client.query('CREATE TABLE kept (n int)');
+    await client.query('SET synchronous_commit = off');
+    for (let n = 0; n < 200; n++) await client.query('INSERT INTO kept VALUES ($1)', [n]);
+    const other = { ...spec, generation: 2, volumeId: 'vol-restored-to' };
+    await host.createVolume(volumeOf(other));
+    await host.applySpec(other);
+    expect(await controlStateOf(spec)).toBe('in production');
+    await host.acquire(spec.endpointId);
+    await host.applySpec({ ...spec, generation: 3 });
+    const again = await connectTenant(host, spec);
+    expect((await again.query('SELECT count(*)::int FROM kept')).rows).toEqual([{ count: 200 }]);
+    await again.end();
+  });
+
   test('settings that can be reloaded are, others restart', async () => {
     const spec = await addEndpoint(host, 'settings');
     const client = await connectTenant(host, spec);
