@@ -392,7 +392,8 @@ async function measureAwake({ platform, storage, parents, options }: Bench): Pro
   const { awake: count, awakeParentMb } = options;
   if (count < 1) return;
   const parent = parents.find((p) => p.megabytes === awakeParentMb) ?? (await makeParent(platform, awakeParentMb));
-  await platform.api.suspend(parent.project);
+  // All parents: one that is awake goes on writing what other cases have left in its buffers.
+  for (const { project } of new Set([...parents, parent])) await platform.api.suspend(project);
   const before = await settledUsage(platform);
   const made: TestBranch[] = [];
   const times: number[] = [];

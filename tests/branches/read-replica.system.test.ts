@@ -106,6 +106,8 @@ describe.skipIf(NO_PSQL)('read replicas', () => {
   it('catch up with a load while host and replica are killed, and leave the branch exact', async () => {
     const { api } = platform;
     await runOk('pgbench', ['-i', '-q', '-s', '2', project.uri]);
+    // The one that is killed must not fall asleep by itself just then.
+    await api.updateEndpoint(must(replicas[0]), { suspend_timeout_seconds: -1 });
     await expectSame(SUMS);
     const load = runOk('pgbench', ['-n', '-c', '4', '-T', String(LOAD_SECONDS), project.uri]);
     await waitUntil(
