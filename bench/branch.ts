@@ -406,7 +406,8 @@ async function measureAwake({ platform, storage, parents, options }: Bench): Pro
       }),
     );
   }
-  const disk = ((await settledUsage(platform)) - before) / count;
+  // As it is: computes that are awake are never still.
+  const disk = ((await diskUsage(platform)).bytes - before) / count;
   const sizes = made.map(({ branchId }) => {
     const compute = must(platform.compute(branchId), 'an awake compute');
     const memory = withDescendants([compute.pid]).map(({ pid }) => memoryOf(pid));
