@@ -71,7 +71,7 @@ export interface PostgresProcess {
   reload(): void;
   isAlive(): boolean;
   /** Fast shutdown, or with `skipsCheckpoint` the immediate one, then harder; resolves when `ended` does. */
-  stop(options?: { readonly skipsCheckpoint: boolean }): Promise<void>;
+  stop(options?: { readonly skipsCheckpoint?: boolean }): Promise<void>;
 }
 
 /** Of an end that nobody ordered. */
@@ -166,7 +166,7 @@ function makeProcess({ identity, volume, promotes, logPath, logStart, exited }: 
         await sleep(looks < 500 ? 1 : 20);
       }
     },
-    async stop({ skipsCheckpoint } = { skipsCheckpoint: false }) {
+    async stop({ skipsCheckpoint = false } = {}) {
       const signals = [
         ['SIGINT', FAST_STOP_MS],
         ['SIGQUIT', IMMEDIATE_STOP_MS],

@@ -8,15 +8,16 @@ const FLUSH_MS = 1000;
 const FLUSH_QUERY = `SELECT pg_logical_emit_message(true, 'tenantry', '')`;
 
 /**
- * Whether a compute can be stopped as by a crash (an immediate shutdown) and lose nothing, so that the checkpoint of a
- * clean stop is saved: what it would write is in the WAL. Flushes the WAL for commits that did not wait for it
- * (`synchronous_commit=off`). False where a relation is unlogged, as crash recovery would empty it, and where Postgres does
- * not answer in a second.
+ * Whether a compute can be stopped as by a crash (an immediate shutdown), so that the checkpoint of a clean stop is saved:
+ * what it would write is in the WAL. Flushes the WAL last, for commits that did not wait for it (`synchronous_commit=off`):
+ * only one between the flush and the stop can be lost. False where a relation is unlogged, as crash recovery would empty
+ * it, and where Postgres does not answer in a second.
  */
 export async function canSkipCheckpoint(dataPath: string, connection: ComputeConnection): Promise<boolean> {
   try {
+    if (await hasUnloggedRelation(dataPath)) return false;
     await withDeadline('flush the WAL', FLUSH_MS, async () => await connection.query(FLUSH_QUERY));
-    return !(await hasUnloggedRelation(dataPath));
+    return true;
   } catch {
     return false;
   }

@@ -204,6 +204,20 @@ describe('the desired state', () => {
     return (await readControlFile(join(bed.directory, 'volumes', volumeId))).control.state;
   }
 
+  /** Commits that do not wait for their WAL. */
+  async function commitAsync(spec: EndpointSpec): Promise<void> {
+    const client = await connectTenant(host, spec);
+    await client.query('CREATE TABLE kept (n int)');
+    await client.query('SET synchronous_commit = off');
+    for (let n = 0; n < 200; n++) await client.query('INSERT INTO kept VALUES ($1)', [n]);
+  }
+
+  async function expectCommits(spec: EndpointSpec): Promise<void> {
+    const again = await connectTenant(host, spec);
+    expect((await again.query('SELECT count(*)::int FROM kept')).rows).toEqual([{ count: 200 }]);
+    await again.end();
+  }
+
   /** Stops it for a deleted branch, and has it back as after a recovery. */
   async function deleteAndRecover(spec: EndpointSpec): Promise<ControlState> {
     await host.applySpec({ ...spec, generation: 2, disabled: true, branchDeleted: true });
@@ -214,14 +228,9 @@ describe('the desired state', () => {
 
   test('a deleted branch is stopped without a checkpoint, and has all its commits when it is recovered', async () => {
     const spec = await addEndpoint(host, 'deleted');
-    const client = await connectTenant(host, spec);
-    await client.query('CREATE TABLE kept (n int)');
-    await client.query('SET synchronous_commit = off');
-    for (let n = 0; n < 200; n++) await client.query('INSERT INTO kept VALUES ($1)', [n]);
+    await commitAsync(spec);
     expect(await deleteAndRecover(spec)).toBe('in production');
-    const again = await connectTenant(host, spec);
-    expect((await again.query('SELECT count(*)::int FROM kept')).rows).toEqual([{ count: 200 }]);
-    await again.end();
+    await expectCommits(spec);
   });
 
   test('one with an unlogged table is stopped cleanly, and has its rows', async () => {
@@ -246,19 +255,14 @@ describe('the desired state', () => {
 
   test('the volume that a restore leaves is stopped without a checkpoint, and has all its commits', async () => {
     const spec = await addEndpoint(host, 'restored');
-    const client = await connectTenant(host, spec);
-    await client.query('CREATE TABLE kept (n int)');
-    await client.query('SET synchronous_commit = off');
-    for (let n = 0; n < 200; n++) await client.query('INSERT INTO kept VALUES ($1)', [n]);
+    await commitAsync(spec);
     const other = { ...spec, generation: 2, volumeId: 'vol-restored-to' };
     await host.createVolume(volumeOf(other));
     await host.applySpec(other);
     expect(await controlStateOf(spec)).toBe('in production');
     await host.acquire(spec.endpointId);
     await host.applySpec({ ...spec, generation: 3 });
-    const again = await connectTenant(host, spec);
-    expect((await again.query('SELECT count(*)::int FROM kept')).rows).toEqual([{ count: 200 }]);
-    await again.end();
+    await expectCommits(spec);
   });
 
   test('settings that can be reloaded are, others restart', async () => {

@@ -45,6 +45,7 @@ export class RemovedEndpoints {
   /** Has the report sent, to all who read reports: they may have seen it and have failed to acknowledge. */
   announce(report: EndpointReport): void {
     const { endpointId } = report;
+    // At rest: a run that a crash left open would never be acknowledged.
     const runs = report.runs.map((run) => ({ ...run, ended: true }));
     this.#reports.set(endpointId, { ...report, runs, version: this.#deps.feed.nextVersion(endpointId) });
   }
