@@ -314,6 +314,31 @@ describe.each(cases.filter(({ canRun }) => canRun))('branches on $name', ({ sett
     return store.backend.capabilities.atomicLiveSnapshot ? undefined : running.openBackup();
   }
 
+  // A point that is one snapshot has no moment between.
+  it.skipIf(setting === 'btrfs')('from a time between the call for a restore point and its checkpoint', async () => {
+    await create('br-a');
+    const running = await start('br-a');
+    const writer = await Writer.on(running);
+    await writer.write(2);
+    const backup = await running.openBackup();
+    await store.makeRestorePoint('br-a', {
+      start: async (label) => {
+        await writer.write(3);
+        await backup.start(label);
+        await writer.write(2);
+      },
+      stop: () => backup.stop(),
+      close: () => backup.close(),
+    });
+    await backup.close();
+    await writer.write(1);
+    await writer.end();
+    const marks = writer.marks.filter(({ n }) => [2, 4, 6].includes(n));
+    for (const { n, timeUs } of marks) await branch(`br-${n}`, 'br-a', { kind: 'time', timeUs }, running);
+    await running.stop();
+    for (const { n } of marks) await expectRows(`br-${n}`, n);
+  });
+
   it('while it is written to, without a row too few or too many', async () => {
     await create('br-a');
     const running = await start('br-a');

@@ -1,7 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { randomInt } from 'node:crypto';
-import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -184,7 +184,11 @@ async function endAllIn(directory: string): Promise<void> {
   const untilMs = performance.now() + 30_000;
   const uses = (pid: string): boolean => {
     try {
-      return readlinkSync(`/proc/${pid}/cwd`).startsWith(directory);
+      // The second is a Postgres that was started just now, and has not gone to its directory yet.
+      return (
+        readlinkSync(`/proc/${pid}/cwd`).startsWith(directory) ||
+        readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(directory)
+      );
     } catch {
       return false;
     }

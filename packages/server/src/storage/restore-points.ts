@@ -11,6 +11,7 @@ import { archiveWal } from './history/archive-wal.ts';
 import { findEnd, readLiveControlFile } from './history/find-head.ts';
 import { type Lineage, neededFrom, type RestorePoint, withPoint } from './history/lineage.ts';
 import { openLineageWal, timelineOf } from './history/lineage-wal.ts';
+import { afterNow } from './history/time-us.ts';
 import type { StoreParts } from './store-parts.ts';
 import type { BackupSession, Volume } from './volume-store.ts';
 
@@ -26,7 +27,7 @@ interface ClonedVolume extends Pick<MakePointOptions, 'volume' | 'lineage'> {
 }
 
 /** What a tree is, once it is made: how a clone of it comes back to life. */
-type PointFacts = Pick<RestorePoint, 'kind' | 'timeline' | 'redoLsn' | 'consistentLsn'>;
+type PointFacts = Omit<RestorePoint, 'pointId' | 'place'>;
 
 /** The points of this machine. Lineages refer to them; one that none refers to goes. */
 export class RestorePoints {
@@ -46,7 +47,6 @@ export class RestorePoints {
     const { volume, lineage, backup } = options;
     const pointId = `${volume.volumeId}.${randomBytes(4).toString('hex')}`;
     const staging = join(layout.treeDir('staging'), pointId);
-    const takenAt = new Date();
     try {
       const facts = await still.whileStill(
         volume.volumeId,
@@ -59,7 +59,7 @@ export class RestorePoints {
       if (!facts) return undefined;
       await cleanClone(dataPathOf(staging));
       await backend.settleTree(staging);
-      const point: RestorePoint = { pointId, place: 'points', ...facts, takenAt };
+      const point: RestorePoint = { pointId, place: 'points', ...facts };
       await rename(staging, layout.pointTree(point));
       await syncDirectory(layout.treeDir('points'));
       const changed = withPoint(lineage, point);
@@ -107,6 +107,7 @@ export class RestorePoints {
 
   /** The end of WAL is found after the clone was made: it may hold pages that were written until then. */
   async #factsOf({ volume, lineage, staging, isClaimed }: ClonedVolume): Promise<PointFacts> {
+    const takenAt = afterNow();
     const historyPath = this.#parts.layout.historyDir(volume.volumeId);
     const { control } = await readControlFile(dataPathOf(staging));
     await archiveWal({ walPath: volume.walPath, historyPath, from: neededFrom(lineage) });
@@ -117,6 +118,7 @@ export class RestorePoints {
       timeline,
       redoLsn: control.redo,
       consistentLsn: await findEnd(wal, control, isClaimed),
+      takenAt,
     };
   }
 
@@ -127,6 +129,7 @@ export class RestorePoints {
   ): Promise<PointFacts> {
     const { layout, backend } = this.#parts;
     await backup.start(`point of ${volume.volumeId}`);
+    const takenAt = afterNow();
     await backend.cloneRunningTree(layout.volumeDir(volume.volumeId), staging, volume.owner);
     // Whole, and the last: the clone's own may be half of an old one and half of a new one.
     const { bytes } = await readLiveControlFile(volume.dataPath);
@@ -135,7 +138,7 @@ export class RestorePoints {
     const historyPath = layout.historyDir(volume.volumeId);
     await archiveWal({ walPath: volume.walPath, historyPath, from: neededFrom(lineage) });
     await writeFile(join(dataPathOf(staging), 'backup_label'), label, { mode: 0o600 });
-    return { kind: 'backup', ...parseBackupLabel(label), consistentLsn: lsn };
+    return { kind: 'backup', ...parseBackupLabel(label), consistentLsn: lsn, takenAt };
   }
 }
 

@@ -18,7 +18,10 @@ export interface RestorePoint {
   readonly redoLsn: Lsn;
   /** It can be brought to this moment and later ones, to none before. */
   readonly consistentLsn: Lsn;
-  /** All that was committed before this time is in records before `consistentLsn`; those before `redoLsn` are older. */
+  /**
+   * All that was committed before `redoLsn` is older: the search for a later time begins there. And, to the millisecond,
+   * all that was committed before this time is in records before `consistentLsn`.
+   */
   readonly takenAt: Date;
 }
 

@@ -11,7 +11,7 @@ import type { Lineage } from './lineage.ts';
 import { isWhole, openLineageWal } from './lineage-wal.ts';
 import { outOfHistory } from './out-of-history.ts';
 import { assertKept, isBeforeBegin, type ResolvedMoment, resolveMoment } from './resolve-moment.ts';
-import { timeUsOf } from './time-us.ts';
+import { afterNow, timeUsOf } from './time-us.ts';
 
 const MIB = 1024n * 1024n;
 
@@ -87,17 +87,16 @@ export async function makePlan(
   const now = new Date();
   const head = await findHeadOf(parts, { volume, lineage });
   if (at.kind !== 'head') return resolveMoment({ lineage, head, at, now });
-  const timeUs = timeUsOf(now);
   const base = chooseBase({ points: lineage.points, lsn: head.lsn, timelines: head.wal.timelines });
   const near = base && isWhole(head.wal, base.redoLsn, head.lsn) ? base : undefined;
-  const reached = near && { lsn: head.lsn, timeUs, wal: head.wal, base: near };
+  const reached = near && { lsn: head.lsn, timeUs: timeUsOf(afterNow()), wal: head.wal, base: near };
   const isNear = near && (volume.needsPromotion || isNearEnough(parts, head, near));
   if (reached && isNear) return reached;
   const made = volume.needsPromotion ? undefined : await points.make({ volume, lineage, backup });
   if (made) {
     const { timeline, consistentLsn } = made.point;
     const wal = await openLineageWal(head.wal.historyPath, timeline);
-    return { lsn: consistentLsn, timeUs, wal, base: made.point };
+    return { lsn: consistentLsn, timeUs: timeUsOf(afterNow()), wal, base: made.point };
   }
   if (!reached) throw outOfHistory(at, 'the volume is in use and has no restore point yet');
   return reached;

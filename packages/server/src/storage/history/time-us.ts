@@ -22,3 +22,6 @@ export function formatTimeUs(timeUs: TimeUs): string {
 }
 
 export const timeUsOf = (date: Date): TimeUs => date.getTime() * 1000;
+
+/** Later than every commit until now: those have microseconds, of which a `Date` loses three digits. */
+export const afterNow = (): Date => new Date(Date.now() + 1);
