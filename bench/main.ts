@@ -1,7 +1,8 @@
 import { benchBranch } from './branch.ts';
 import { benchLifecycle } from './lifecycle.ts';
+import { describeMachine } from './machine.ts';
 
-/** `npm run bench -- NAME [flags]`: one JSON object per case on standard output, progress on standard error. */
+/** `npm run bench -- NAME [flags]`: what the machine is, then one JSON object per case on standard output, progress on standard error. */
 const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   branch: benchBranch,
   lifecycle: benchLifecycle,
@@ -10,6 +11,7 @@ const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void
 const [name = '', ...args] = process.argv.slice(2);
 const bench = BENCHES[name];
 if (bench) {
+  describeMachine();
   await bench(args);
 } else {
   process.stderr.write(`Usage: npm run bench -- NAME [flags]; NAME is one of: ${Object.keys(BENCHES).join(', ')}\n`);

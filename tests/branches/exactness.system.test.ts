@@ -1,8 +1,10 @@
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TestProject } from '../support/api.ts';
 import { percentile } from '../support/clients.ts';
 import { must } from '../support/must.ts';
 import { NO_PSQL, psql } from '../support/psql.ts';
+import { smallDisk, type SmallDisk } from '../support/small-disk.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
 import { waitUntil } from '../support/wait-until.ts';
 import { BranchApi, HEAD, type At } from './branch-api.ts';
@@ -13,14 +15,19 @@ import { createSchema, Workload } from './workload.ts';
 
 /** Scenarios drawn; each makes one to four branches or restores. 200 for the full proof. */
 const ROUNDS = Number(process.env['TENANTRY_BRANCH_ROUNDS'] ?? 9);
+/** `reflink`: on an XFS of its own, where a point of a running branch is copied under Postgres' backup API. Root only. */
+const STORAGE = process.env['TENANTRY_BRANCH_STORAGE'] === 'reflink' ? 'reflink' : 'auto';
+const DISK_MB = 30_000;
 const FAILURES_MAX = ROUNDS < 20 ? 2 : 10;
 
+let disk: SmallDisk | undefined;
 let platform: RunningPlatform;
 let nothing: ReadonlySet<string>;
 let project: TestProject;
 let context: RoundsContext;
 beforeAll(async () => {
-  platform = await startPlatform();
+  if (STORAGE === 'reflink') disk = await smallDisk(DISK_MB, 'xfs');
+  platform = await startPlatform({ storage: STORAGE, ...(disk ? { dataDir: join(disk.path, 'data') } : {}) });
   // The first project makes the template.
   await platform.api.deleteProject((await platform.api.createProject()).id);
   await waitUntil('a deleted project gone', () => platform.computes().length === 0);
@@ -40,6 +47,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await context?.workload.stop();
   await platform?.[Symbol.asyncDispose]();
+  await disk?.[Symbol.asyncDispose]();
 });
 
 describe.skipIf(NO_PSQL)('a branch holds exactly what was committed at its moment', () => {

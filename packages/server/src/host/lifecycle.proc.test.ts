@@ -72,7 +72,7 @@ describe('waking', () => {
     await again.query('INSERT INTO seen VALUES (1)');
     await again.end();
     expect(findProcessesByCommand(`${bed.directory}/volumes/${spec.volumeId} `)).toHaveLength(1);
-  });
+  }, 600_000);
 
   test('an acquire that comes while the compute is suspending waits and is served', async () => {
     const spec = await addEndpoint(host, 'waits');
