@@ -81,7 +81,7 @@ describe.skipIf(NO_PSQL)('kill -9', () => {
       for (const id of ids) await api.deleteProject(id);
       await waitUntil('no file of deleted projects', async () => (await branchesOnDisk(platform)).size === 0);
     },
-    240_000 + ROUNDS * 60_000,
+    240_000 + ROUNDS * 20_000,
   );
 
   it('of a Postgres: the next connect works and finds every commit', async () => {
