@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, readSync, readdirSync, readlinkSync } from 'node:fs';
 
 /**
  * What the kernel says of processes. Pids are reused, so a process is always a pid with its start time: nothing is
@@ -22,6 +22,47 @@ export function findProcess(pid: number): ProcessIdentity | undefined {
 
 export function isAlive({ pid, startTime }: ProcessIdentity): boolean {
   return findProcess(pid)?.startTime === startTime;
+}
+
+/** A process that is looked at often. */
+export interface OpenProcess {
+  isAlive(): boolean;
+  close(): void;
+}
+
+/** Enough of proc_pid_stat(5) for a pid, a name of 15 bytes in parentheses, and the state. */
+const stateBytes = Buffer.alloc(64);
+
+/**
+ * Opens a process for many looks. An open file of /proc belongs to the process and not to its pid: after the end it gives
+ * ESRCH, whoever has the pid then, so a look is one read.
+ */
+export function openProcess(identity: ProcessIdentity): OpenProcess {
+  const fd = hasProc ? openQuietly(`/proc/${identity.pid}/stat`) : undefined;
+  // The file was opened by pid: only now it is known whose it is.
+  if (fd === undefined || !isAlive(identity)) {
+    if (fd !== undefined) closeSync(fd);
+    return { isAlive: () => isAlive(identity), close() {} };
+  }
+  return {
+    isAlive() {
+      try {
+        const length = readSync(fd, stateBytes, 0, stateBytes.length, 0);
+        return isLivingState(stateAndAfter(stateBytes.toString('latin1', 0, length))[0]);
+      } catch {
+        return false;
+      }
+    },
+    close: () => closeSync(fd),
+  };
+}
+
+function openQuietly(path: string): number | undefined {
+  try {
+    return openSync(path, 'r');
+  } catch {
+    return undefined;
+  }
 }
 
 /** Sends a signal; false if the process is gone, or its pid is another process now. */
@@ -83,8 +124,10 @@ function listCommands(): { pid: number; command: string }[] {
 /** Field 22 of proc_pid_stat(5), in clock ticks since boot. */
 function startTimeFromProc(pid: number): string | undefined {
   const fields = statFields(pid);
-  return fields?.[0] === 'Z' || fields?.[0] === 'X' ? undefined : fields?.[19];
+  return isLivingState(fields?.[0]) ? fields?.[19] : undefined;
 }
+
+const isLivingState = (state: string | undefined): boolean => state !== 'Z' && state !== 'X';
 
 function findParentPid(pid: number): number | undefined {
   if (hasProc) return Number(statFields(pid)?.[1]);
@@ -92,15 +135,16 @@ function findParentPid(pid: number): number | undefined {
   return text === undefined ? undefined : Number(text);
 }
 
-/** From field 3 (state) of proc_pid_stat(5) on; the name before it, in parentheses, may hold anything. */
 function statFields(pid: number): string[] | undefined {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return stateAndAfter(readFileSync(`/proc/${pid}/stat`, 'latin1'));
   } catch {
     return undefined;
   }
 }
+
+/** From field 3 (state) of proc_pid_stat(5) on; the name before it, in parentheses, may hold anything. */
+const stateAndAfter = (stat: string): string[] => stat.slice(stat.lastIndexOf(')') + 2).split(' ');
 
 const startTimeFromPs = (pid: number): string | undefined => askPs(pid, 'lstart=');
 

@@ -1,4 +1,4 @@
-import { isAlive, type ProcessIdentity } from './process-table.ts';
+import { openProcess, type OpenProcess, type ProcessIdentity } from './process-table.ts';
 
 const SWEEP_MS = 250;
 
@@ -7,27 +7,29 @@ const SWEEP_MS = 250;
  * no pidfd, and only a parent is told of an exit.)
  */
 export class ProcessWatcher {
-  readonly #watched = new Map<ProcessIdentity, () => void>();
+  readonly #watched = new Map<OpenProcess, () => void>();
   #timer: NodeJS.Timeout | undefined;
 
   /** Resolves once the process is gone. */
   watch(identity: ProcessIdentity): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#watched.set(identity, resolve);
+    this.#watched.set(openProcess(identity), resolve);
     this.#timer ??= setInterval(() => this.#sweep(), SWEEP_MS).unref();
     return promise;
   }
 
   /** Forgets all; their promises stay pending. */
   close(): void {
+    for (const watched of this.#watched.keys()) watched.close();
     this.#watched.clear();
     this.#sweep();
   }
 
   #sweep(): void {
-    for (const [identity, resolve] of this.#watched) {
-      if (isAlive(identity)) continue;
-      this.#watched.delete(identity);
+    for (const [watched, resolve] of this.#watched) {
+      if (watched.isAlive()) continue;
+      watched.close();
+      this.#watched.delete(watched);
       resolve();
     }
     if (this.#watched.size > 0) return;

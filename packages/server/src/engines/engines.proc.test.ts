@@ -1,11 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readFile, readdir, readlink, rm, stat } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, readdir, readlink, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createLog } from '../kernel/log.ts';
 import { createEngineStore } from './engine-store.ts';
-import type { EngineStore } from './engine.ts';
+import type { Engine, EngineStore } from './engine.ts';
 import { installEngine } from './install-engine.ts';
 import { runProgram } from './run-program.ts';
 
@@ -99,6 +99,41 @@ describe('an engine that is not there', () => {
     await expect(installEngine(12, { enginesDir, onProgress: () => {} })).rejects.toMatchObject({
       code: 'UNKNOWN_PG_VERSION',
     });
+  });
+});
+
+describe('an engine of the system', () => {
+  it('is asked what it is once, until another takes its place', async () => {
+    const binDir = join(base, 'bin');
+    const asked = join(base, 'asked');
+    const put = async (name: string, answer: string): Promise<void> => {
+      await writeFile(join(binDir, `${name}.new`), `#!/bin/sh\necho ${name} >> ${asked}\necho '${answer}'\n`, {
+        mode: 0o755,
+      });
+      await rename(join(binDir, `${name}.new`), join(binDir, name));
+    };
+    await mkdir(binDir);
+    await put('pg_config', binDir);
+    await put('initdb', '');
+    await put('postgres', 'postgres (PostgreSQL) 18.1');
+    const path = process.env['PATH'];
+    process.env['PATH'] = `${binDir}:${path}`;
+    try {
+      const lookFor = async (pgVersion: number): Promise<Engine | undefined> =>
+        (await openStore('system', []).list()).find(
+          (engine) => engine.postgresPath.startsWith(binDir) && engine.pgVersion === pgVersion,
+        );
+      expect(await lookFor(18)).toMatchObject({ fullVersion: '18.1', source: 'system' });
+      const times = await readFile(asked, 'utf8');
+      await lookFor(18);
+      expect(await readFile(asked, 'utf8')).toBe(times);
+      expect(times.split('\n').sort()).toEqual(['', 'pg_config', 'postgres']);
+      await put('postgres', 'postgres (PostgreSQL) 14.9');
+      expect(await lookFor(18)).toBeUndefined();
+      expect(await lookFor(14)).toMatchObject({ fullVersion: '14.9' });
+    } finally {
+      process.env['PATH'] = path;
+    }
   });
 });
 

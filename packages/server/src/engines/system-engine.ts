@@ -1,5 +1,5 @@
-import { access, constants } from 'node:fs/promises';
-import { join } from 'node:path';
+import { access, constants, stat } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
 import type { Engine } from './engine.ts';
 import { readFullVersion } from './npm-engine.ts';
 import { runProgram } from './run-program.ts';
@@ -19,7 +19,7 @@ export async function findSystemEngine(pgVersion: number): Promise<Engine | unde
     const postgresPath = join(binDir, 'postgres');
     const initdbPath = join(binDir, 'initdb');
     if (!(await isExecutable(postgresPath)) || !(await isExecutable(initdbPath))) continue;
-    const fullVersion = await readFullVersion(postgresPath).catch(() => '');
+    const fullVersion = await askOnce(postgresPath, readFullVersion).catch(() => '');
     if (Number.parseInt(fullVersion, 10) !== pgVersion) continue;
     return { pgVersion, fullVersion, source: 'system', postgresPath, initdbPath, env: {} };
   }
@@ -27,11 +27,32 @@ export async function findSystemEngine(pgVersion: number): Promise<Engine | unde
 }
 
 async function pgConfigBinDir(): Promise<string | undefined> {
-  try {
-    return (await runProgram('pg_config', ['--bindir'], { deadlineMs: 10_000 })).trim();
-  } catch {
-    return undefined;
+  for (const directory of (process.env['PATH'] ?? '').split(delimiter)) {
+    const path = join(directory, 'pg_config');
+    if (!directory || !(await isExecutable(path))) continue;
+    return await askOnce(path, readBinDir).catch(() => undefined);
   }
+  return undefined;
+}
+
+const readBinDir = async (pgConfigPath: string): Promise<string> =>
+  (await runProgram(pgConfigPath, ['--bindir'], { deadlineMs: 10_000 })).trim();
+
+const answers = new Map<string, Promise<string>>();
+
+/**
+ * What a program says of itself, asked once until another file takes its place: asking takes a process, and the versions
+ * that are not installed are looked for again with every look at the host's health.
+ */
+async function askOnce(path: string, ask: (path: string) => Promise<string>): Promise<string> {
+  const { ino, mtimeMs } = await stat(path);
+  const key = `${path} ${ino} ${mtimeMs}`;
+  const answer = answers.get(key) ?? ask(path);
+  answers.set(key, answer);
+  return await answer.catch((error: unknown) => {
+    answers.delete(key);
+    throw error;
+  });
 }
 
 async function isExecutable(path: string): Promise<boolean> {

@@ -208,7 +208,7 @@ class LocalVolumeStore implements VolumeStore {
       last: this.#looks.get(volumeId),
     });
     this.#looks.set(volumeId, look);
-    const end = await aboutEndOfWal(look);
+    const end = aboutEndOfWal(look);
     const from = lineage.points.at(-1)?.consistentLsn ?? 0n;
     return { walSincePoint: end === undefined || end < from ? 0 : Number(end - from) };
   }
