@@ -27,6 +27,8 @@ export interface ActivityMonitorOptions {
 
 export const POLL_MS = 500;
 const RECONNECT_MS = 1000;
+/** More than the CPU time in which a session begins, about 10 ms. */
+const SESSION_MS = 25;
 const POLL_DEADLINE_MS = 10_000;
 const LAST_LOOK_MS = 1000;
 
@@ -83,10 +85,14 @@ export class ActivityMonitor {
     this.#lastActiveAt = Math.max(this.#lastActiveAt, Date.now());
   }
 
-  /** Starts to poll; with a connection that is already there, if the caller has one. */
-  start(connection?: ComputeConnection): void {
+  /**
+   * Starts to poll, with a connection that is already there, if the caller has one. Not at once: the first session of a
+   * client, who waits, is being opened just now.
+   * @param foundBefore as many computes were found running at the same time: each will have to begin a session for us
+   */
+  start(connection?: ComputeConnection, foundBefore = 0): void {
     this.#connection = connection;
-    this.#schedule(connection ? 0 : POLL_MS / 2);
+    this.#schedule(POLL_MS / 2 + foundBefore * SESSION_MS);
   }
 
   /**

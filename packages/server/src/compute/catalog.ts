@@ -93,8 +93,7 @@ async function apply(session: CatalogSession, change: CatalogChange): Promise<vo
     case 'put_role':
       return await putRole(connection, change.name, change.verifier);
     case 'keep_role':
-      if (await hasRole(connection, change.name)) await putRole(connection, change.name, change.verifier);
-      return;
+      return await keepRole(connection, change.name, change.verifier);
     case 'rename_role':
       if (!(await hasRole(connection, change.name)) && (await hasRole(connection, change.newName))) return;
       await run(connection, `ALTER ROLE ${quoteIdentifier(change.name)} RENAME TO ${quoteIdentifier(change.newName)}`);
@@ -141,6 +140,16 @@ async function putRole(connection: ComputeConnection, name: string, verifier: st
       ? `ALTER ROLE ${role} ${login}`
       : `CREATE ROLE ${role} ${login} INHERIT CREATEDB CREATEROLE BYPASSRLS REPLICATION IN ROLE neon_superuser`,
   );
+}
+
+/** Most clones have the verifier already, and then there is nothing to write, and to sync. */
+async function keepRole(connection: ComputeConnection, name: string, verifier: string): Promise<void> {
+  const { rows } = await connection.query<[string]>({
+    rowMode: 'array',
+    text: 'SELECT rolcanlogin AND coalesce(rolpassword = $2, false) FROM pg_authid WHERE rolname = $1',
+    values: [name, verifier],
+  });
+  if (rows[0]?.[0] === 'f') await putRole(connection, name, verifier);
 }
 
 /**

@@ -6,7 +6,7 @@ import { DEFAULT_PG_VERSION, PG_VERSIONS, type Engine, type EngineStore } from '
 import { copyNpmEngine, findNpmPackage, type NpmPackage } from './npm-engine.ts';
 import { npmInstallDir } from './npm-packages.ts';
 import { assertReachable } from './reachable-path.ts';
-import { findSystemEngine } from './system-engine.ts';
+import { SystemEngines } from './system-engine.ts';
 
 export interface EngineStoreOptions {
   /** Absolute. Copies of npm engines live here; made if it is not there. */
@@ -20,6 +20,7 @@ export interface EngineStoreOptions {
 
 /** Engines from npm packages first, from the system where npm has none. */
 export function createEngineStore({ enginesDir, packagesDirs, runAs, log }: EngineStoreOptions): EngineStore {
+  const system = new SystemEngines();
   const found = new Map<number, Promise<Engine | undefined>>();
 
   async function look(pgVersion: number): Promise<Engine | undefined> {
@@ -30,7 +31,7 @@ export function createEngineStore({ enginesDir, packagesDirs, runAs, log }: Engi
     const newest = packages
       .filter((p): p is NpmPackage => p?.pgVersion === pgVersion)
       .sort((a, b) => b.packageVersion.localeCompare(a.packageVersion, 'en', { numeric: true }))[0];
-    const engine = newest ? await copyNpmEngine(newest, enginesDir) : await findSystemEngine(pgVersion);
+    const engine = newest ? await copyNpmEngine(newest, enginesDir) : await system.find(pgVersion);
     if (engine) log.info({ engine: engine.fullVersion, source: engine.source }, 'engine ready');
     return engine;
   }

@@ -1,5 +1,5 @@
 import { access, constants, stat } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import type { Engine } from './engine.ts';
 import { readFullVersion } from './npm-engine.ts';
 import { runProgram } from './run-program.ts';
@@ -12,47 +12,57 @@ const systemBinDirs = (pgVersion: number): readonly string[] => [
   `/usr/local/opt/postgresql@${pgVersion}/bin`,
 ];
 
-/** The Postgres of a major version that the machine's own package manager (or a `pg_config` on PATH) provides. */
-export async function findSystemEngine(pgVersion: number): Promise<Engine | undefined> {
-  for (const binDir of [...systemBinDirs(pgVersion), await pgConfigBinDir()]) {
-    if (!binDir) continue;
-    const postgresPath = join(binDir, 'postgres');
-    const initdbPath = join(binDir, 'initdb');
-    if (!(await isExecutable(postgresPath)) || !(await isExecutable(initdbPath))) continue;
-    const fullVersion = await askOnce(postgresPath, readFullVersion).catch(() => '');
-    if (Number.parseInt(fullVersion, 10) !== pgVersion) continue;
-    return { pgVersion, fullVersion, source: 'system', postgresPath, initdbPath, env: {} };
-  }
-  return undefined;
-}
-
-async function pgConfigBinDir(): Promise<string | undefined> {
-  for (const directory of (process.env['PATH'] ?? '').split(delimiter)) {
-    const path = join(directory, 'pg_config');
-    if (!directory || !(await isExecutable(path))) continue;
-    return await askOnce(path, readBinDir).catch(() => undefined);
-  }
-  return undefined;
-}
-
-const readBinDir = async (pgConfigPath: string): Promise<string> =>
-  (await runProgram(pgConfigPath, ['--bindir'], { deadlineMs: 10_000 })).trim();
-
-const answers = new Map<string, Promise<string>>();
+/** Which `pg_config` is on PATH, and what it says, may change at any time. */
+const PG_CONFIG_FOR_MS = 10_000;
 
 /**
- * What a program says of itself, asked once until another file takes its place: asking takes a process, and the versions
- * that are not installed are looked for again with every look at the host's health.
+ * The Postgres of a major version that the machine's own package manager, or a `pg_config` on PATH, provides. What programs
+ * say of themselves is kept: to ask takes a process, and the versions that are not there are looked for again with every
+ * look at the host's health.
  */
-async function askOnce(path: string, ask: (path: string) => Promise<string>): Promise<string> {
-  const { ino, mtimeMs } = await stat(path);
-  const key = `${path} ${ino} ${mtimeMs}`;
-  const answer = answers.get(key) ?? ask(path);
-  answers.set(key, answer);
-  return await answer.catch((error: unknown) => {
-    answers.delete(key);
-    throw error;
-  });
+export class SystemEngines {
+  readonly #versions = new Map<string, Promise<string>>();
+  #pgConfig: { readonly binDir: Promise<string | undefined>; readonly askedAt: number } | undefined;
+
+  async find(pgVersion: number): Promise<Engine | undefined> {
+    for (const binDir of [...systemBinDirs(pgVersion), await this.#pgConfigBinDir()]) {
+      if (!binDir) continue;
+      const postgresPath = join(binDir, 'postgres');
+      const initdbPath = join(binDir, 'initdb');
+      if (!(await isExecutable(postgresPath)) || !(await isExecutable(initdbPath))) continue;
+      const fullVersion = await this.#fullVersionOf(postgresPath).catch(() => '');
+      if (Number.parseInt(fullVersion, 10) !== pgVersion) continue;
+      return { pgVersion, fullVersion, source: 'system', postgresPath, initdbPath, env: {} };
+    }
+    return undefined;
+  }
+
+  async #fullVersionOf(postgresPath: string): Promise<string> {
+    const { ino, mtimeMs } = await stat(postgresPath);
+    const key = `${postgresPath} ${ino} ${mtimeMs}`;
+    const version = this.#versions.get(key) ?? readFullVersion(postgresPath);
+    this.#versions.set(key, version);
+    return await version.catch((error: unknown) => {
+      this.#versions.delete(key);
+      throw error;
+    });
+  }
+
+  #pgConfigBinDir(): Promise<string | undefined> {
+    const now = performance.now();
+    if (!this.#pgConfig || now - this.#pgConfig.askedAt > PG_CONFIG_FOR_MS) {
+      this.#pgConfig = { binDir: readBinDir(), askedAt: now };
+    }
+    return this.#pgConfig.binDir;
+  }
+}
+
+async function readBinDir(): Promise<string | undefined> {
+  try {
+    return (await runProgram('pg_config', ['--bindir'], { deadlineMs: 10_000 })).trim();
+  } catch {
+    return undefined;
+  }
 }
 
 async function isExecutable(path: string): Promise<boolean> {

@@ -111,6 +111,28 @@ describe('catalog changes', () => {
     await client.end();
   });
 
+  test('a role that is kept gets the verifier, and nothing is written where it has it', async () => {
+    const spec = await addEndpoint(host, 'kept');
+    const admin = await connectAdmin(bed, host, spec);
+    const rowVersion = async (): Promise<unknown> =>
+      (await admin.query("SELECT xmin FROM pg_authid WHERE rolname = 'kept'")).rows;
+    const keep = { kind: 'keep_role', name: 'kept', verifier: makeVerifier('old') } as const;
+    await order(spec, 1, { ...keep, kind: 'put_role' });
+    const before = await rowVersion();
+    await order(spec, 2, keep);
+    expect(await rowVersion()).toEqual(before);
+    await order(spec, 3, { ...keep, verifier: makeVerifier('new') });
+    await (await connectAs(spec, 'kept', 'new', 'neondb')).end();
+    for (const [index, change] of ['NOLOGIN', 'PASSWORD NULL'].entries()) {
+      await admin.query(`ALTER ROLE kept ${change}`);
+      await order(spec, 4 + index, keep);
+      await (await connectAs(spec, 'kept', 'old', 'neondb')).end();
+    }
+    await order(spec, 6, { ...keep, name: 'nobody' });
+    expect((await reportOf(host, spec)).catalog?.roles.map(({ name }) => name)).not.toContain('nobody');
+    await admin.end();
+  });
+
   test('each kind works, twice, with any name', async () => {
     const spec = await addEndpoint(host, 'kinds');
     const put = { kind: 'put_role', name: STRANGE, verifier: makeVerifier('a') } as const;

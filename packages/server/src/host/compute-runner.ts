@@ -42,7 +42,6 @@ export interface RunnerListener {
 
 /** Crash recovery of a busy database may take minutes; callers have deadlines of their own. */
 const START_MS = 600_000;
-/** The first sessions of a client that waited come before the platform's own. */
 const QUERY_MS = 10_000;
 
 /** One life of a compute, from the start, or the adoption, to the end of its last process. */
@@ -60,6 +59,7 @@ export class ComputeRunner implements RunningCompute {
   #isStopping = false;
   #isDetached = false;
   #sizedAtMs = 0;
+  #foundBefore = 0;
   #lastTurn: Promise<void> = Promise.resolve();
   #settled: Promise<void> | undefined;
 
@@ -89,6 +89,7 @@ export class ComputeRunner implements RunningCompute {
     options.slots.claimVolume(record.volumeId, record.endpointId);
     void options.history.archive(record.volumeId);
     runner.#setProcess(adoptPostgres({ identity, volume, logPath: runner.#logPath, watcher: options.watcher }));
+    runner.#foundBefore = options.slots.count;
     // A host that died between the spawn and the cgroup left it outside.
     runner.#placeInCgroup([identity.pid], false);
     return runner;
@@ -321,7 +322,7 @@ export class ComputeRunner implements RunningCompute {
       },
       onCatalogChange: async (own) => await this.#readFacts(own),
     });
-    this.#monitor.start(connection);
+    this.#monitor.start(connection, this.#foundBefore);
     this.#placeInCgroup([], false);
     this.#listener?.ready();
   }
@@ -346,7 +347,7 @@ export class ComputeRunner implements RunningCompute {
     const connection = await this.#connect();
     if (isFirst) await this.#finishFirstStart(connection);
     try {
-      if (pending.length > 0) await this.#applyOn(connection, pending);
+      await this.#applyOn(connection, pending);
     } catch (error) {
       // A refused change must not keep a compute asleep: who ordered it gets the refusal from `applyCatalog`.
       this.#logError(error, 'catalog change not applied at start');
@@ -359,7 +360,6 @@ export class ComputeRunner implements RunningCompute {
     const replayMs = Date.now() - Date.parse(this.startedAt);
     const connect = async (database: string): Promise<ComputeConnection> => await this.#connect(database);
     const subscriptions = await dropSubscriptions({ connection, connect });
-    this.#listener?.seen({ catalog: await readCatalog(connection) });
     finishFirstStart(volume);
     const { endpointId, computeId } = this.#record;
     const facts = { endpointId, computeId, replayMs: volume.needsPromotion ? replayMs : null, subscriptions };

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
 import type { Engine } from '../../engines/engine.ts';
-import { findSystemEngine } from '../../engines/system-engine.ts';
+import { SystemEngines } from '../../engines/system-engine.ts';
 import { sleep } from '../../kernel/wait.ts';
 import { TEST_OWNER, testEngine } from '../../metadata/testing/test-engine.ts';
 
@@ -27,7 +27,8 @@ track_commit_timestamp = on
 
 /** Postgres 17 from npm, and what the machine has. */
 export async function engines(): Promise<readonly Engine[]> {
-  const system = await Promise.all([14, 15, 16, 18].map((version) => findSystemEngine(version)));
+  const installed = new SystemEngines();
+  const system = await Promise.all([14, 15, 16, 18].map((version) => installed.find(version)));
   return [await testEngine(), ...system.filter((engine) => engine !== undefined)];
 }
 
