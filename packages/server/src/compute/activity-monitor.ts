@@ -27,7 +27,7 @@ export interface ActivityMonitorOptions {
 
 export const POLL_MS = 500;
 const RECONNECT_MS = 1000;
-/** More than the CPU time in which a session begins, about 10 ms. */
+/** Between the first sessions of computes that were found: each takes 10 ms of CPU to begin, 30 with its first queries. */
 const SESSION_MS = 25;
 const POLL_DEADLINE_MS = 10_000;
 const LAST_LOOK_MS = 1000;
@@ -88,11 +88,11 @@ export class ActivityMonitor {
   /**
    * Starts to poll, with a connection that is already there, if the caller has one. Not at once: the first session of a
    * client, who waits, is being opened just now.
-   * @param foundBefore as many computes were found running at the same time: each will have to begin a session for us
+   * @param foundBefore computes that were found running before this one: each will have to begin a session for us
    */
   start(connection?: ComputeConnection, foundBefore = 0): void {
     this.#connection = connection;
-    this.#schedule(POLL_MS / 2 + foundBefore * SESSION_MS);
+    this.#schedule(POLL_MS / 2 + (connection ? 0 : foundBefore * SESSION_MS));
   }
 
   /**

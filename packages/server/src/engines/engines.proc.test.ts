@@ -9,6 +9,7 @@ import { createEngineStore } from './engine-store.ts';
 import type { Engine, EngineStore } from './engine.ts';
 import { installEngine } from './install-engine.ts';
 import { runProgram } from './run-program.ts';
+import { systemBinDirs } from './system-engine.ts';
 
 const isRoot = process.getuid?.() === 0;
 const nodeModules = fileURLToPath(new URL('../../../../node_modules', import.meta.url));
@@ -104,7 +105,7 @@ describe('an engine that is not there', () => {
 });
 
 describe('an engine of the system', () => {
-  const absent = [18, 16, 14].filter((pgVersion) => !existsSync(`/usr/lib/postgresql/${pgVersion}`));
+  const absent = [18, 16, 14].filter((pgVersion) => !systemBinDirs(pgVersion).some((binDir) => existsSync(binDir)));
 
   it.skipIf(absent.length < 2)('is asked what it is once, until another takes its place', async () => {
     const [first = 0, second = 0] = absent;

@@ -5,7 +5,7 @@ import { readFullVersion } from './npm-engine.ts';
 import { runProgram } from './run-program.ts';
 
 /** Where packages of Debian, PGDG for Red Hat, and Homebrew (arm64, x64) put the programs of a major version. */
-const systemBinDirs = (pgVersion: number): readonly string[] => [
+export const systemBinDirs = (pgVersion: number): readonly string[] => [
   `/usr/lib/postgresql/${pgVersion}/bin`,
   `/usr/pgsql-${pgVersion}/bin`,
   `/opt/homebrew/opt/postgresql@${pgVersion}/bin`,
@@ -16,8 +16,8 @@ const systemBinDirs = (pgVersion: number): readonly string[] => [
 const PG_CONFIG_FOR_MS = 10_000;
 
 /**
- * The Postgres of a major version that the machine's own package manager, or a `pg_config` on PATH, provides. What programs
- * say of themselves is kept: to ask takes a process, and the versions that are not there are looked for again with every
+ * The Postgres of a major version that the machine's own package manager, or a `pg_config` on PATH, provides. What they say
+ * of themselves is kept, of `pg_config` for 10 s: to ask takes a process, and the versions that are not there are looked for again with every
  * look at the host's health.
  */
 export class SystemEngines {

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { isConnectionLost } from '../compute/connection.ts';
 import { findProcessesByCommand } from '../compute/process-table.ts';
 import { must } from '../kernel/assert.ts';
-import type { BranchVolume, EndpointSpec, MomentRequest } from './host.ts';
+import type { BranchVolume, EndpointReport, EndpointSpec, MomentRequest } from './host.ts';
 import type { LocalHost } from './local-host.ts';
 import {
   addEndpoint,
@@ -56,6 +56,24 @@ describe.each(['auto', 'copy'] as const)('on the storage "%s"', (setting) => {
     const firstRowMs = performance.now() - from;
     console.log(`${setting} ${name}: volume after ${Math.round(madeMs)} ms, first row ${Math.round(firstRowMs)} ms`);
     return client;
+  }
+
+  /** All reports of an endpoint from now on. */
+  function collectReports(name: string): { readonly stop: () => Promise<readonly EndpointReport[]> } {
+    const abort = new AbortController();
+    const { endpointId } = specOf(name);
+    const collecting = (async () => {
+      const found: EndpointReport[] = [];
+      for await (const report of host.reports(0, abort.signal))
+        if (report.endpointId === endpointId) found.push(report);
+      return found;
+    })();
+    return {
+      stop: async () => {
+        abort.abort();
+        return await collecting;
+      },
+    };
   }
 
   const numbersIn = async (client: Client): Promise<number[]> =>
@@ -243,7 +261,13 @@ describe.each(['auto', 'copy'] as const)('on the storage "%s"', (setting) => {
     await admin.end();
     if (!supported) return;
     await host.suspend(parent.endpointId);
+    const reports = collectReports('no-subscriber');
     const child = await branch('no-subscriber', parent);
+    const active = (await reports.stop()).filter(({ state }) => state === 'active');
+    expect(active.map(({ catalog }) => catalog?.roles.map(({ name }) => name))).toEqual(
+      active.map(() => ['neondb_owner']),
+    );
+    expect(active).not.toEqual([]);
     expect((await child.query('SELECT oid FROM pg_subscription')).rows).toEqual([]);
     expect((await child.query('SHOW max_logical_replication_workers')).rows).not.toEqual([
       { max_logical_replication_workers: '0' },

@@ -123,7 +123,7 @@ describe('catalog changes', () => {
     expect(await rowVersion()).toEqual(before);
     await order(spec, 3, { ...keep, verifier: makeVerifier('new') });
     await (await connectAs(spec, 'kept', 'new', 'neondb')).end();
-    for (const [index, change] of ['NOLOGIN', 'PASSWORD NULL'].entries()) {
+    for (const [index, change] of ['PASSWORD NULL', 'NOLOGIN'].entries()) {
       await admin.query(`ALTER ROLE kept ${change}`);
       await order(spec, 4 + index, keep);
       await (await connectAs(spec, 'kept', 'old', 'neondb')).end();

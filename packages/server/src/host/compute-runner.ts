@@ -89,7 +89,7 @@ export class ComputeRunner implements RunningCompute {
     options.slots.claimVolume(record.volumeId, record.endpointId);
     void options.history.archive(record.volumeId);
     runner.#setProcess(adoptPostgres({ identity, volume, logPath: runner.#logPath, watcher: options.watcher }));
-    runner.#foundBefore = options.slots.count;
+    runner.#foundBefore = options.slots.count - 1;
     // A host that died between the spawn and the cgroup left it outside.
     runner.#placeInCgroup([identity.pid], false);
     return runner;
@@ -298,7 +298,7 @@ export class ComputeRunner implements RunningCompute {
     this.#process = process;
     try {
       await process.waitReady(START_MS);
-      await this.#finishFirstStart(await this.#connect());
+      await this.#beginFirstStart(await this.#connect());
     } finally {
       await process.stop();
     }
@@ -345,24 +345,24 @@ export class ComputeRunner implements RunningCompute {
     const pending = spec.catalogChanges.filter(({ seq }) => seq > appliedSeq).sort((a, b) => a.seq - b.seq);
     if (!isFirst && pending.length === 0) return undefined;
     const connection = await this.#connect();
-    if (isFirst) await this.#finishFirstStart(connection);
+    if (isFirst) await this.#beginFirstStart(connection);
     try {
       await this.#applyOn(connection, pending);
     } catch (error) {
       // A refused change must not keep a compute asleep: who ordered it gets the refusal from `applyCatalog`.
       this.#logError(error, 'catalog change not applied at start');
     }
+    if (isFirst) finishFirstStart(must(this.#volume));
     return connection;
   }
 
-  async #finishFirstStart(connection: ComputeConnection): Promise<void> {
-    const volume = must(this.#volume);
+  async #beginFirstStart(connection: ComputeConnection): Promise<void> {
     const replayMs = Date.now() - Date.parse(this.startedAt);
     const connect = async (database: string): Promise<ComputeConnection> => await this.#connect(database);
     const subscriptions = await dropSubscriptions({ connection, connect });
-    finishFirstStart(volume);
     const { endpointId, computeId } = this.#record;
-    const facts = { endpointId, computeId, replayMs: volume.needsPromotion ? replayMs : null, subscriptions };
+    const { needsPromotion } = must(this.#volume);
+    const facts = { endpointId, computeId, replayMs: needsPromotion ? replayMs : null, subscriptions };
     this.#options.log.info(facts, 'first start of a volume');
   }
 

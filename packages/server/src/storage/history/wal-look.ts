@@ -21,8 +21,8 @@ interface LookOptions extends ArchiveOptions {
 }
 
 /**
- * Archives what is new since the last look: one `stat` where nothing is. Synchronous, since twice a second it is made for
- * each running compute, and takes microseconds: by way of a thread it was a hundred times that.
+ * Archives what is new since the last look: one `stat` where nothing is. That one is synchronous: it is made twice a second
+ * for each running compute, and the way by a thread costs far more than the call.
  */
 export async function lookAtWal({ last, ...archive }: LookOptions): Promise<WalLook> {
   const { walPath } = archive;
