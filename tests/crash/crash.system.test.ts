@@ -59,8 +59,8 @@ describe.skipIf(NO_PSQL)('kill -9', () => {
       const ids = (await api.projects()).map((p) => p.id);
       for (const id of ids) await api.settled(id);
       for (const writer of [...writers, napping]) await expectCommits(writer);
-      const { createdProjects, deletedProjects, roles } = load.acknowledged;
-      const missing = [...createdProjects].filter((id) => !deletedProjects.has(id) && !ids.includes(id));
+      const { createdProjects, deletedProjects, deletesOrdered, roles } = load.acknowledged;
+      const missing = [...createdProjects].filter((id) => !deletesOrdered.has(id) && !ids.includes(id));
       expect(missing, 'projects that were acknowledged').toEqual([]);
       expect(
         ids.filter((id) => deletedProjects.has(id)),

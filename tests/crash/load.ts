@@ -69,6 +69,8 @@ export class ApiLoad {
   readonly acknowledged = {
     createdProjects: new Set<string>(),
     deletedProjects: new Set<string>(),
+    /** Ordered, whatever the answer: one that a kill cut off may have been carried out. */
+    deletesOrdered: new Set<string>(),
     roles: new Set<string>(),
   };
   /** Calls that got an answer, by status. */
@@ -109,6 +111,7 @@ export class ApiLoad {
     const { id } = created.body.project;
     this.acknowledged.createdProjects.add(id);
     if (i % 2 === 0) return;
+    this.acknowledged.deletesOrdered.add(id);
     const deleted = await this.#api.request('DELETE', `/projects/${id}`);
     this.#count(`delete ${deleted.status}`);
     if (deleted.status === 200) this.acknowledged.deletedProjects.add(id);

@@ -16,9 +16,9 @@ export const systemBinDirs = (pgVersion: number): readonly string[] => [
 const PG_CONFIG_FOR_MS = 10_000;
 
 /**
- * The Postgres of a major version that the machine's own package manager, or a `pg_config` on PATH, provides. What they say
- * of themselves is kept, of `pg_config` for 10 s: to ask takes a process, and the versions that are not there are looked for again with every
- * look at the host's health.
+ * The Postgres of a major version that the machine's own package manager, or a `pg_config` on PATH, provides. What they
+ * say of themselves is kept, of `pg_config` for 10 s: to ask takes a process, and the versions that are not there are
+ * looked for again with every look at the host's health.
  */
 export class SystemEngines {
   readonly #versions = new Map<string, Promise<string>>();
