@@ -69,10 +69,10 @@ export class ApiLoad {
   readonly acknowledged = {
     createdProjects: new Set<string>(),
     deletedProjects: new Set<string>(),
-    /** Ordered, whatever the answer: one that a kill cut off may have been carried out. */
-    deletesOrdered: new Set<string>(),
     roles: new Set<string>(),
   };
+  /** Projects whose DELETE got no answer: it may have been carried out before the kill that cut it off. */
+  readonly deletesCutOff = new Set<string>();
   /** Calls that got an answer, by status. */
   readonly answers: Record<string, number> = {};
   readonly #api: Api;
@@ -111,8 +111,9 @@ export class ApiLoad {
     const { id } = created.body.project;
     this.acknowledged.createdProjects.add(id);
     if (i % 2 === 0) return;
-    this.acknowledged.deletesOrdered.add(id);
+    this.deletesCutOff.add(id);
     const deleted = await this.#api.request('DELETE', `/projects/${id}`);
+    this.deletesCutOff.delete(id);
     this.#count(`delete ${deleted.status}`);
     if (deleted.status === 200) this.acknowledged.deletedProjects.add(id);
   }
