@@ -65,7 +65,8 @@ async function subvolumes(mounts: readonly string[]): Promise<string[]> {
   return (await Promise.all(lists)).flat();
 }
 
-async function rows(platform: RunningPlatform): Promise<string[]> {
+/** Rows of projects, one name each, and operations that have not ended. */
+export async function rows(platform: RunningPlatform): Promise<string[]> {
   const client = new Client({
     host: join(platform.runDir, 'metadata'),
     user: 'tenantry',
@@ -75,7 +76,10 @@ async function rows(platform: RunningPlatform): Promise<string[]> {
   client.on('error', () => {});
   await client.connect();
   try {
-    const counts: string[] = [];
+    const { rows: unended } = await client.query<{ id: string; action: string; status: string }>(
+      'SELECT id, action, status FROM operations WHERE ended_at IS NULL',
+    );
+    const counts = unended.map(({ id, action, status }) => `operation ${id} (${action}), ${status}`);
     for (const table of TABLES) {
       const { rows: found } = await client.query<{ n: number }>(`SELECT count(*)::int AS n FROM ${table}`);
       // One name a row: what was still being deleted before may be gone after.

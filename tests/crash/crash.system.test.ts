@@ -1,7 +1,8 @@
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { rows } from '../branches/leftovers.ts';
 import type { TestProject } from '../support/api.ts';
 import { visit } from '../support/clients.ts';
 import { must } from '../support/must.ts';
@@ -20,6 +21,9 @@ const ROUNDS = Number(process.env['TENANTRY_CRASH_ROUNDS'] ?? 2);
 let platform: RunningPlatform;
 beforeAll(async () => {
   platform = await startPlatform({ gatewayWorkers: 2 });
+});
+beforeEach(({ onTestFailed }) => {
+  onTestFailed(() => console.log(`the platform's log is kept in ${platform.keepLogs()}`));
 });
 afterAll(async () => {
   await platform?.[Symbol.asyncDispose]();
@@ -85,6 +89,11 @@ describe.skipIf(NO_PSQL)('kill -9', () => {
         const before = left;
         await waitUntil('fewer files of deleted projects', async () => (await branchesOnDisk(platform)).size < before);
       }
+      await waitUntil('no row of deleted projects, and no operation that never ended', async () => {
+        const left = await rows(platform);
+        if (left.length > 0) throw new Error(left.slice(0, 20).join('\n'));
+        return true;
+      });
     },
     // Against a hang; each wait has its own. Half of the load's projects stay awake, so recoveries take longer as it goes.
     240_000 + ROUNDS * 30_000,

@@ -284,6 +284,23 @@ describe.skipIf(NO_PSQL)('sockets of others', () => {
     }
   });
 
+  it('are out of reach of COPY and of file functions', async () => {
+    await Promise.all([psql(mine.uri, 'SELECT 1'), psql(other.uri, 'SELECT 1')]);
+    const uri = withDatabase(mine.uri, 'neondb');
+    for (const path of postgresSockets()) {
+      const host = dirname(path);
+      for (const sql of [
+        `CREATE TEMP TABLE t (x text); COPY t FROM '${path}'`,
+        `COPY (SELECT 1) TO '${path}'`,
+        `CREATE TEMP TABLE t (x text); COPY t FROM PROGRAM 'psql -h ${host} -U cloud_admin -c "SELECT 1"'`,
+        `SELECT pg_read_binary_file('${path}')`,
+        `SELECT pg_ls_dir('${host}')`,
+      ]) {
+        expect((await tryPsql(uri, sql)).stderr, sql).toMatch(/ERROR:\s+42501:/);
+      }
+    }
+  });
+
   it('and files are closed to other OS users', async ({ skip }) => {
     skip(!IS_ROOT, 'OS users need root');
     await Promise.all([psql(mine.uri, 'SELECT 1'), psql(other.uri, 'SELECT 1')]);

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import {
   chmodSync,
   chownSync,
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -31,6 +32,7 @@ export interface PlatformOptions {
   readonly parentMode?: number;
   readonly gatewayWorkers?: number;
   readonly flags?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
   /** Run it all as this bare OS user. */
   readonly uid?: number;
   readonly readyTimeoutMs?: number;
@@ -116,7 +118,7 @@ export class RunningPlatform implements AsyncDisposable {
 
   /** Starts it on its data directory; from the second time on, at the ports it had. */
   async start(): Promise<void> {
-    const { uid, storage, gatewayWorkers = 1, flags = [], readyTimeoutMs = 120_000 } = this.#options;
+    const { uid, storage, gatewayWorkers = 1, flags = [], env = {}, readyTimeoutMs = 120_000 } = this.#options;
     mkdirSync(this.#root, { recursive: true });
     const stderr = openSync(this.stderrPath, 'a', 0o600);
     const args = ['--json', '--data-dir', this.dataDir, '--min-suspend-seconds', '1'];
@@ -127,7 +129,7 @@ export class RunningPlatform implements AsyncDisposable {
       cwd: REPOSITORY,
       detached: true,
       stdio: ['ignore', 'pipe', stderr],
-      env: { ...process.env, ...(uid === undefined ? {} : { HOME: this.#root }) },
+      env: { ...process.env, ...env, ...(uid === undefined ? {} : { HOME: this.#root }) },
       ...(uid === undefined ? {} : { uid, gid: uid }),
     });
     closeSync(stderr);
@@ -268,6 +270,14 @@ export class RunningPlatform implements AsyncDisposable {
         (path) => `--- end of ${path}:\n${readFileSync(path, 'utf8').trimEnd().split('\n').slice(-lines).join('\n')}`,
       )
       .join('\n');
+  }
+
+  /** Copies standard error and the log to a new directory that nothing removes, and says where: to explain a failure. */
+  keepLogs(): string {
+    const kept = mkdtempSync('/tmp/tenantry-failed-');
+    cpSync(this.stderrPath, join(kept, 'stderr.log'));
+    cpSync(join(this.dataDir, 'logs'), join(kept, 'logs'), { recursive: true });
+    return kept;
   }
 
   /** Ends whatever still lives and removes every trace, after a failure too. */

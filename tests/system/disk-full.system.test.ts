@@ -1,6 +1,6 @@
-import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { expectNothingLeft, inventory } from '../branches/leftovers.ts';
 import type { ApiFailure, TestProject } from '../support/api.ts';
 import { NO_PSQL, psql } from '../support/psql.ts';
 import { run } from '../support/run.ts';
@@ -12,30 +12,35 @@ const IS_ROOT = process.getuid?.() === 0;
 const MB = 1024 * 1024;
 
 describe.skipIf(!IS_ROOT || NO_PSQL)('a full disk (root only: it mounts a small one)', () => {
-  it('refuses a project clearly, keeps nothing of it, and serves again with space', async () => {
-    await using disk = await smallDisk(700);
-    await using platform = await startPlatform({ storage: 'copy', dataDir: join(disk.path, 'data') });
-    const { api } = platform;
-    const first = await api.createProject({ name: 'first' });
-    await psql(first.uri, 'CREATE TABLE t AS SELECT 42 AS n');
-    await api.suspend(first);
-    const volumes = (): string[] => readdirSync(join(platform.dataDir, 'host')).sort();
-    const before = volumes();
+  it.each([
+    { storage: 'auto', diskMb: 1600 },
+    { storage: 'copy', diskMb: 700 },
+  ] as const)(
+    'refuses a project clearly, keeps nothing of it, and serves again with space ($storage)',
+    async (size) => {
+      await using disk = await smallDisk(size.diskMb);
+      await using platform = await startPlatform({ storage: size.storage, dataDir: join(disk.path, 'data') });
+      const { api } = platform;
+      const first = await api.createProject({ name: 'first' });
+      await psql(first.uri, 'CREATE TABLE t AS SELECT 42 AS n');
+      await api.suspend(first);
+      const before = await inventory(platform);
 
-    // Room for the metadata and the log, but for no second volume.
-    disk.leave(12 * MB);
-    const refused = await api.request<ApiFailure>('POST', '/projects', { project: { name: 'second' } });
-    expect(refused).toMatchObject({ status: 507, body: { code: 'NO_SPACE' } });
-    expect((await api.projects()).map((p) => p.name)).toEqual(['first']);
-    expect(volumes()).toEqual(before);
-    await waitUntil('the space of the half-made volume given back', () => disk.freeBytes() > 9 * MB);
+      // Room for the metadata and the log, but for no second volume.
+      disk.leave(12 * MB);
+      const refused = await api.request<ApiFailure>('POST', '/projects', { project: { name: 'second' } });
+      expect(refused).toMatchObject({ status: 507, body: { code: 'NO_SPACE' } });
+      expect((await api.projects()).map((p) => p.name)).toEqual(['first']);
+      await expectNothingLeft(platform, before);
+      await waitUntil('the space of the half-made volume given back', () => disk.freeBytes() > 9 * MB);
 
-    disk.leave(Number.POSITIVE_INFINITY);
-    const third = await api.createProject({ name: 'third' });
-    expect(await psql(third.uri, 'SELECT 1')).toBe('1');
-    expect(await psql(first.uri, 'SELECT n FROM t')).toBe('42');
-    expect((await api.projects()).map((p) => p.name).sort()).toEqual(['first', 'third']);
-  });
+      disk.leave(Number.POSITIVE_INFINITY);
+      const third = await api.createProject({ name: 'third' });
+      expect(await psql(third.uri, 'SELECT 1')).toBe('1');
+      expect(await psql(first.uri, 'SELECT n FROM t')).toBe('42');
+      expect((await api.projects()).map((p) => p.name).sort()).toEqual(['first', 'third']);
+    },
+  );
 
   it('tells a client whose compute cannot write, and recovers', async () => {
     await using disk = await smallDisk(700);

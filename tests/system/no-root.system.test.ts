@@ -1,6 +1,7 @@
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { must } from '../support/must.ts';
 import { NO_PSQL, psql, tryPsql } from '../support/psql.ts';
 import { runOk } from '../support/run.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
@@ -39,13 +40,16 @@ describe.skipIf(NO_PSQL)('without root', () => {
     const [one, two] = await Promise.all([api.createProject({ name: 'a' }), api.createProject({ name: 'b' })]);
     await psql(two.uri, 'SELECT 1');
     await psql(one.uri, 'CREATE EXTENSION dblink');
-    const directory = platform.compute(two.branchId)?.argv.join(' ') ?? '';
-    const host = /(?:-k\s*|unix_socket_directories=)(\S+)/.exec(directory)?.[1] ?? platform.runDir;
+    const config = /config_file=(\S+)/.exec(must(platform.compute(two.branchId)).argv.join(' '))?.[1];
+    const [, host] = must(/^unix_socket_directories = '(.+)'$/m.exec(readFileSync(must(config), 'utf8')));
     for (const words of [
       `host=${host} user=cloud_admin password=x`,
       `host=${host} user=neondb_owner password=${one.password}`,
     ]) {
-      expect((await tryPsql(one.uri, `SELECT dblink_connect('${words} dbname=postgres')`)).code).not.toBe(0);
+      const { code, stderr } = await tryPsql(one.uri, `SELECT dblink_connect('${words} dbname=postgres')`);
+      expect(code).not.toBe(0);
+      // It got as far as the other compute, which asked for a password.
+      expect(stderr).toContain('password authentication failed');
     }
     await Promise.all([one, two].map(async ({ id }) => await api.deleteProject(id)));
   });

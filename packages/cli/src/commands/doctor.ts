@@ -1,3 +1,4 @@
+import { PG_VERSIONS } from '@tenantry/server/engines/engine.ts';
 import type { PlatformStatus } from '../platform-status.ts';
 import type { Target } from '../target.ts';
 
@@ -14,9 +15,11 @@ export async function doctor(target: Target): Promise<void> {
     if (advice) console.log(`      ${advice}`);
   };
   for (const [part, state] of Object.entries(found.parts)) say(state === 'ok', `${part}: ${state}`);
+  const absent = PG_VERSIONS.filter((version) => !engines.some(({ pgVersion }) => pgVersion === version));
   say(
     engines.length > 0,
     `engines: ${engines.map(({ fullVersion, source }) => `Postgres ${fullVersion} (${source})`).join(', ')}`,
+    absent.length > 0 ? `projects with Postgres ${absent.join(', ')}: tenantry engine install VERSION` : null,
   );
   say(
     storage.advice === null,

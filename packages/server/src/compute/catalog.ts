@@ -34,13 +34,16 @@ const RESERVED_DATABASES = new Set(['postgres', 'template0', 'template1']);
 const OBJECT_IN_USE = '55006';
 const DEPENDENT_OBJECTS = '2BP01';
 const RESERVED_NAME = '42939';
+/** Lock not available (`lock_timeout`), deadlock, statement timeout: of this moment, not of the change. */
+const IN_THE_WAY = new Set(['55P03', '40P01', '57014']);
 
 /** Renaming needs a moment without sessions; clients may come back faster than one try. */
 const RENAME_TRIES = 20;
 
 /**
  * Applies one change. A change that is already applied does nothing.
- * @throws PlatformError CATALOG_CHANGE_REFUSED with Postgres' message (details: `sqlstate`)
+ * @throws PlatformError CATALOG_CHANGE_REFUSED with Postgres' message (details: `sqlstate`); DEADLINE_EXCEEDED, to be
+ *   tried again, if a session of the tenant stood in the way
  */
 export async function applyCatalogChange(session: CatalogSession, change: CatalogChange): Promise<void> {
   try {
@@ -48,7 +51,12 @@ export async function applyCatalogChange(session: CatalogSession, change: Catalo
     await apply(session, change);
   } catch (error) {
     const sqlstate = codeOf(error);
-    if (error instanceof PlatformError || !sqlstate || !isRefusal(sqlstate)) throw error;
+    if (error instanceof PlatformError || !sqlstate) throw error;
+    if (IN_THE_WAY.has(sqlstate)) {
+      const message = `Cannot apply the change yet: ${messageOf(error)}`;
+      throw new PlatformError('DEADLINE_EXCEEDED', message, { cause: error, details: { sqlstate } });
+    }
+    if (!isRefusal(sqlstate)) throw error;
     throw new PlatformError('CATALOG_CHANGE_REFUSED', messageOf(error), { cause: error, details: { sqlstate } });
   }
 }

@@ -1,9 +1,30 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { ERROR_CODES, type ErrorCode } from '@tenantry/contract/error-codes.ts';
 import { expect, test } from 'vitest';
 import { PlatformError } from '../kernel/errors.ts';
 import { parseErrorResponse } from '../pgwire/backend-messages.ts';
 import { ProtocolError } from '../pgwire/protocol-error.ts';
-import { ComputeRefusal, toErrorAnswer } from './error-response.ts';
+import {
+  ADMIN_SHUTDOWN,
+  addressNotAllowed,
+  blockedAfterFailures,
+  ComputeRefusal,
+  computeUnreachable,
+  endpointDisabled,
+  endpointMalformed,
+  endpointNotSpecified,
+  endpointsDiffer,
+  endpointUnknown,
+  insecureConnection,
+  protectedRole,
+  shuttingDown,
+  toErrorAnswer,
+  tooManyAttempts,
+  unsupportedVersion,
+  userMissing,
+  wrongPassword,
+} from './error-response.ts';
 
 const fieldsOf = (error: unknown): unknown => parseErrorResponse(toErrorAnswer(error).bytes.subarray(5));
 
@@ -27,6 +48,44 @@ test('words that clients know', () => {
     message: 'Cannot start the compute: why',
   });
   expect(fieldsOf(new ProtocolError('invalid message length'))).toMatchObject({ severity: 'FATAL', sqlstate: '08P01' });
+});
+
+test('docs/errors.md lists every refusal of the gateway as it is, and no other', () => {
+  const told = [
+    endpointNotSpecified(),
+    endpointsDiffer('ep-a', 'ep-b'),
+    endpointMalformed('ep_a'),
+    userMissing(),
+    insecureConnection(),
+    endpointUnknown(),
+    endpointDisabled(),
+    addressNotAllowed('192.0.2.1'),
+    protectedRole(),
+    wrongPassword('alice'),
+    new PlatformError('ACTIVE_ENDPOINTS_LIMIT_EXCEEDED', 'x'),
+    tooManyAttempts(),
+    blockedAfterFailures(),
+    computeUnreachable(),
+    shuttingDown(),
+  ].map((error) => toErrorAnswer(error).bytes);
+  const rows = [...told, ADMIN_SHUTDOWN, unsupportedVersion(4, 0)].map((bytes) => {
+    const { sqlstate, message } = parseErrorResponse(bytes.subarray(5));
+    return `${sqlstate} ${message}`;
+  });
+  const text = readFileSync(join(import.meta.dirname, '../../../../docs/errors.md'), 'utf8');
+  const documented = [...text.matchAll(/^\| `([0-9A-Z]{5})` \| `(.+)` \| /gm)].map(
+    ([, state, words]) => `${state} ${words}`,
+  );
+  expect(documented).toEqual(rows);
+});
+
+test('the gateway has its refusals in one file', () => {
+  const files = readdirSync(import.meta.dirname, { recursive: true, encoding: 'utf8' });
+  const making = files.filter((file) => {
+    if (!file.endsWith('.ts') || file.includes('.test.')) return false;
+    return readFileSync(join(import.meta.dirname, file), 'utf8').includes('new GatewayError(');
+  });
+  expect(making).toEqual(['error-response.ts']);
 });
 
 test('what nobody expected stays inside', () => {

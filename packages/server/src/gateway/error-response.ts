@@ -128,6 +128,18 @@ export const endpointNotSpecified = (): GatewayError =>
     "Endpoint ID is not specified. Either please upgrade the postgres client library (libpq) for SNI support or pass the endpoint ID (first part of the domain name) as a parameter: '?options=endpoint%3D<endpoint-id>'. See more at https://neon.tech/sni",
   );
 
+export const endpointsDiffer = (bySni: string, byOption: string): GatewayError =>
+  new GatewayError(`Inconsistent project name inferred from SNI ('${bySni}') and project option ('${byOption}').`);
+
+/** @param name without control characters: it is quoted to the client */
+export const endpointMalformed = (name: string): GatewayError =>
+  new GatewayError(`Project name ('${name}') must contain only alphanumeric characters and hyphen.`);
+
+export const userMissing = (): GatewayError => new GatewayError("Parameter 'user' is missing in startup packet.");
+
+export const insecureConnection = (): GatewayError =>
+  new GatewayError('connection is insecure (try using `sslmode=require`)');
+
 export const addressNotAllowed = (address: string): GatewayError =>
   new GatewayError(
     `This IP address ${address} is not allowed to connect to this endpoint. Please add it to the allowed list in the Neon console. Make sure to check for IPv4 or IPv6 addresses.`,

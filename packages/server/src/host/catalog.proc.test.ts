@@ -111,6 +111,20 @@ describe('catalog changes', () => {
     await client.end();
   });
 
+  test('a change that waits for a lock in vain is not refused, but can be applied later', async () => {
+    const spec = await addEndpoint(host, 'locked');
+    const put = { kind: 'put_role', name: 'held', verifier: makeVerifier('old') } as const;
+    await order(spec, 1, put);
+    const other = await connectAdmin(bed, host, spec);
+    await other.query("BEGIN; ALTER ROLE held PASSWORD 'in the making'");
+    const change = { ...put, verifier: makeVerifier('new') };
+    expect(await refusal(order(spec, 2, change))).toEqual({ code: 'DEADLINE_EXCEEDED', sqlstate: '55P03' });
+    await other.query('ROLLBACK');
+    await order(spec, 2, change);
+    await (await connectAs(spec, 'held', 'new', 'neondb')).end();
+    await other.end();
+  });
+
   test('a role that is kept gets the verifier, and nothing is written where it has it', async () => {
     const spec = await addEndpoint(host, 'kept');
     const admin = await connectAdmin(bed, host, spec);

@@ -400,6 +400,8 @@ export class Endpoint {
   }
 
   async #takeSpec(spec: EndpointSpec): Promise<boolean> {
+    // Again: it waited for its turn, and what it writes would bring a removed endpoint back.
+    this.#assertPresent();
     if (spec.generation < this.#spec.generation) return false;
     await this.#deps.store.writeSpec(spec);
     const isSwitched = spec.volumeId !== this.#spec.volumeId;

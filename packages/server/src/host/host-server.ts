@@ -27,8 +27,10 @@ const CLOSE_LOOK_MS = 20;
 export async function startHostServer({ host, socketPath, log }: HostServerOptions): Promise<HostServer> {
   const closing = new AbortController();
   const server = createServer((request, response) => {
-    void handle(host, request, response, closing.signal).catch((error: unknown) => {
-      log.error({ error: messageOf(error), url: request.url }, 'host call failed');
+    const logError = (error: unknown): void =>
+      log.error({ err: error instanceof Error ? error : messageOf(error), url: request.url }, 'host call failed');
+    void handle({ host, request, response, closing: closing.signal, logError }).catch((error: unknown) => {
+      logError(error);
       response.destroy();
     });
   });
@@ -62,12 +64,16 @@ async function listen(server: Server, socketPath: string): Promise<void> {
   chmodSync(socketPath, 0o600);
 }
 
-async function handle(
-  host: Host,
-  request: IncomingMessage,
-  response: ServerResponse,
-  closing: AbortSignal,
-): Promise<void> {
+interface HostCall {
+  readonly host: Host;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly closing: AbortSignal;
+  /** Of an error that nobody expected. */
+  readonly logError: (error: unknown) => void;
+}
+
+async function handle({ host, request, response, closing, logError }: HostCall): Promise<void> {
   const url = new URL(request.url ?? '/', 'http://host');
   const name = url.pathname.slice(1);
   const gone = new AbortController();
@@ -85,6 +91,7 @@ async function handle(
     const result = await call(host, name, args, gone.signal);
     answer(response, 200, result ?? null);
   } catch (error) {
+    if (!(error instanceof PlatformError)) logError(error);
     answer(response, 500, toErrorBody(error));
   }
 }
@@ -128,5 +135,5 @@ function answer(response: ServerResponse, status: number, body: unknown): void {
 
 function toErrorBody(error: unknown): ErrorBody {
   if (error instanceof PlatformError) return { code: error.code, message: error.message, details: error.details };
-  return { code: 'INTERNAL', message: `Cannot do this: ${messageOf(error)}`, details: {} };
+  return { code: 'INTERNAL', message: 'Cannot do this: a fault of the host; its log says which', details: {} };
 }

@@ -25,6 +25,12 @@ describe('a verifier', () => {
     ).toBe(SERVER_SIGNATURE);
   });
 
+  test('has 4,096 to 100,000 iterations, or fewer where the caller says so', () => {
+    for (const [count, min] of [[4096], [100_000], [1, 1]] as const) {
+      expect(parseVerifier(makeVerifier('x', count), min)?.iterations).toBe(count);
+    }
+  });
+
   test('prepares passwords as SASLprep says, and takes those it forbids as they are', () => {
     expect(makeVerifier('I\u00ADX', 4096, SALT)).toBe(makeVerifier('IX', 4096, SALT));
     expect(makeVerifier('a\u0007b', 4096, SALT)).not.toBe(makeVerifier('ab', 4096, SALT));
@@ -34,6 +40,7 @@ describe('a verifier', () => {
     '',
     'md5c4ca4238a0b923820dcc509a6f75849b',
     'SCRAM-SHA-256$4096:x$y:z',
-    makeVerifier('x', 1).replace('$1:', '$9999999:'),
+    makeVerifier('x', 4095),
+    makeVerifier('x', 4096).replace('$4096:', '$100001:'),
   ])('is not %s', (text) => expect(parseVerifier(text)).toBeUndefined());
 });

@@ -9,10 +9,11 @@ export interface ScramVerifier {
   readonly serverKey: Buffer;
 }
 
+/** Of Postgres, and the least that RFC 7677 allows. */
 const DEFAULT_ITERATIONS = 4096;
 
-/** The iteration count that we accept from a stored verifier; more would let one login burn the CPU. */
-const ITERATIONS_MAX = 100_000;
+/** What a verifier of a role may ask for: with fewer a leaked one is soon guessed, with more a login burns the CPU. */
+const ITERATIONS = { min: 4096, max: 100_000 } as const;
 
 /** Makes the verifier text `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>` for a password. */
 export function makeVerifier(password: string, iterations = DEFAULT_ITERATIONS, salt = randomBytes(16)): string {
@@ -23,13 +24,16 @@ export function makeVerifier(password: string, iterations = DEFAULT_ITERATIONS, 
   return `SCRAM-SHA-256$${iterations}:${salt.toString('base64')}$${storedKey.toString('base64')}:${serverKey.toString('base64')}`;
 }
 
-/** Parses a verifier; undefined for anything that is not a SCRAM-SHA-256 verifier (an md5 hash, say). */
-export function parseVerifier(text: string): ScramVerifier | undefined {
+/**
+ * Parses a verifier; undefined for anything else (an md5 hash, say), or an iteration count out of bounds.
+ * @param iterationsMin less only for the platform's own role, whose password is random
+ */
+export function parseVerifier(text: string, iterationsMin: number = ITERATIONS.min): ScramVerifier | undefined {
   const match = /^SCRAM-SHA-256\$(\d{1,7}):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]{44}):([A-Za-z0-9+/=]{44})$/.exec(text);
   if (!match) return undefined;
   const [, iterations = '', salt = '', storedKey = '', serverKey = ''] = match;
   const count = Number(iterations);
-  if (count < 1 || count > ITERATIONS_MAX) return undefined;
+  if (count < iterationsMin || count > ITERATIONS.max) return undefined;
   return {
     iterations: count,
     salt: Buffer.from(salt, 'base64'),

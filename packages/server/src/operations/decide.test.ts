@@ -68,6 +68,12 @@ test('no delay passes the deadline while steps run, none is without bound while 
   );
 });
 
+test('an unknown error is retried briefly, of the host process too', () => {
+  for (const error of [new Error('x'), new PlatformError('INTERNAL', 'Cannot do this: a fault of the host')]) {
+    expect([mayRetry(error, 1), mayRetry(error, UNCERTAIN_ATTEMPTS_MAX)]).toEqual([true, false]);
+  }
+});
+
 test('a full disk is retried briefly, whatever says so', () => {
   for (const error of [
     Object.assign(new Error('x'), { code: 'ENOSPC' }),

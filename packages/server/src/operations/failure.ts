@@ -22,6 +22,7 @@ export function toFailure(error: unknown): OperationFailure {
 /** Whether a step that threw this at its try number `attempt` runs again (the operation's deadline aside). */
 export function mayRetry(error: unknown, attempt: number): boolean {
   // A full disk is retried only briefly, although it may pass: whoever waits is better served by the clear error.
-  if (isNoSpace(error) || !(error instanceof PlatformError)) return attempt < UNCERTAIN_ATTEMPTS_MAX;
-  return error.isRetryable;
+  // INTERNAL is an unknown error too, of another process.
+  const isUnknown = !(error instanceof PlatformError) || error.code === 'INTERNAL';
+  return isUnknown || isNoSpace(error) ? attempt < UNCERTAIN_ATTEMPTS_MAX : error.isRetryable;
 }

@@ -152,7 +152,7 @@ async function keysOf(password: Secret, serverFirst: string): Promise<{ clientKe
   const [, salt, iterations] = scramAttributes(serverFirst, ['r', 's', 'i']);
   const count = Number(iterations);
   if (!(count >= 1 && count <= ITERATIONS_MAX)) throw new ProtocolError('invalid SCRAM iterations of server');
-  const verifier = parseVerifier(makeVerifier(password.reveal(), count, Buffer.from(scramBase64(salt))));
+  const verifier = parseVerifier(makeVerifier(password.reveal(), count, Buffer.from(scramBase64(salt))), 1);
   const clientKey = verifier && (await clientKeyOfPassword(password.reveal(), verifier));
   if (!clientKey) throw new ProtocolError('invalid SCRAM salt of server');
   return { clientKey, serverKey: verifier.serverKey };

@@ -352,18 +352,20 @@ class LocalVolumeStore implements VolumeStore {
     }
   }
 
-  /** Nothing if it is not there. The caller has the turn of the id. */
+  /** What is left of one that an earlier try removed in part goes too. The caller has the turn of the id. */
   async #remove(volumeId: string): Promise<void> {
-    const { layout, lineageTurns } = this.#parts;
-    const isArchived = (await this.#archives.find(volumeId)) !== undefined;
+    const { layout, lineageTurns, backend } = this.#parts;
     await this.#archives.remove(volumeId);
-    const trash = join(layout.treeDir('trash'), `${volumeId}.${randomBytes(4).toString('hex')}`);
-    const isThere = await lineageTurns.take(volumeId, () => renameIfThere(layout.volumeDir(volumeId), trash));
-    if (!isThere && !isArchived) return;
-    await syncDirectory(layout.treeDir('volumes'));
+    const trash = layout.treeDir('trash');
+    const path = join(trash, `${volumeId}.${randomBytes(4).toString('hex')}`);
+    if (await lineageTurns.take(volumeId, () => renameIfThere(layout.volumeDir(volumeId), path))) {
+      await syncDirectory(layout.treeDir('volumes'));
+    }
     this.#looks.delete(volumeId);
     this.#replicas.forget(volumeId);
-    await this.#parts.backend.removeTree(trash);
+    for (const name of await readdir(trash)) {
+      if (name.startsWith(`${volumeId}.`)) await backend.removeTree(join(trash, name));
+    }
     await this.#removeLogs(volumeId);
   }
 

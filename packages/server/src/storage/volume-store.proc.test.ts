@@ -333,6 +333,14 @@ describe.each(cases.filter(({ canRun }) => canRun))('volumes on $name', ({ setti
     await again.delete('br-young');
   });
 
+  it('removes at the second try what a failed deletion has left', async () => {
+    await store.create({ volumeId: 'br-stuck', engine, owner: ownerOf(9), ...kept });
+    execFileSync('mv', [join(root(), 'volumes/br-stuck'), join(root(), 'trash/br-stuck.0')]);
+    await store.delete('br-stuck');
+    expect(await readdir(join(root(), 'trash'))).toEqual([]);
+    for (const name of ['wal', 'history']) expect(await readdir(join(hostDir, name)), name).toEqual([]);
+  });
+
   it('never touches a directory that it does not understand', async () => {
     await mkdir(join(root(), 'volumes/br-odd'));
     await writeFile(join(root(), 'volumes/br-odd/volume.json'), '{"format":99}');

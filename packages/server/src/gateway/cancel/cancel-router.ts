@@ -18,8 +18,8 @@ import { TokenBuckets } from '../limits/rate-limits.ts';
 /** Time for a cancel on its way through worker and compute. */
 const CANCEL_TIMEOUT_MS = 5_000;
 
-/** Cancels with keys that nobody has, per /24 or /64 and minute. Those that hit cost nothing. */
-const MISSES_PER_MINUTE = 60;
+/** Cancels with keys that nobody has, per /24 or /64: 60 in any minute. Those that hit cost nothing. */
+const MISSES = { perSecond: 0.5, burst: 30 } as const;
 
 /** What workers answer one another. Clients get no answer, as from Postgres. */
 const HIT = 'Y';
@@ -35,7 +35,7 @@ export interface CancelRouterOptions {
 /** Brings a cancel request to the worker that owns the session, and from there to the session's compute. */
 export class CancelRouter {
   readonly #options: CancelRouterOptions;
-  readonly #misses = new TokenBuckets({ perSecond: MISSES_PER_MINUTE / 60, burst: MISSES_PER_MINUTE });
+  readonly #misses = new TokenBuckets(MISSES);
   readonly #server: Server;
 
   constructor(options: CancelRouterOptions) {
@@ -61,14 +61,14 @@ export class CancelRouter {
   /** A client's request; done when the compute has taken it. Never throws: there is nobody to tell. */
   async cancel(key: CancelKey, address: string): Promise<void> {
     const prefix = addressPrefix(address);
-    if (!this.#misses.hasToken(prefix, performance.now())) return;
+    // Taken first, so that many at once are no way around it.
+    if (!this.#misses.take(prefix, performance.now())) return;
     const { keys, workerIndex, log } = this.#options;
     const owner = keys.workerOf(key);
     try {
       const isHit = owner === workerIndex ? await this.#cancelOwn(key) : await this.#askWorker(owner, key);
-      if (!isHit) this.#misses.take(prefix, performance.now());
+      if (isHit) this.#misses.giveBack(prefix, performance.now());
     } catch (error) {
-      this.#misses.take(prefix, performance.now());
       log.warn({ err: error, owner }, 'cannot pass on a cancel request');
     }
   }

@@ -12,7 +12,15 @@ test('a bucket gives its burst at once and then its rate', () => {
   expect(take(50)).toBe(false);
   expect([take(100), take(100)]).toEqual([true, false]);
   expect(buckets.take('other', 100)).toBe(true);
-  expect(buckets.hasToken('k', 60_000)).toBe(true);
+  buckets.giveBack('k', 100);
+  expect([take(100), take(100)]).toEqual([true, false]);
+  buckets.giveBack('k', 60_000);
+  expect([take(60_000), take(60_000), take(60_000), take(60_000)], 'never more than the burst').toEqual([
+    true,
+    true,
+    true,
+    false,
+  ]);
 });
 
 test('a bucket forgets the key unused for longest', () => {

@@ -22,8 +22,9 @@ export class TokenBuckets {
     return true;
   }
 
-  hasToken(key: string, now: number): boolean {
-    return this.#tokens(key, now) >= 1;
+  /** Undoes a `take`: what it was for was not to be counted. */
+  giveBack(key: string, now: number): void {
+    this.#buckets.put(key, { tokens: Math.min(this.#options.burst, this.#tokens(key, now) + 1), at: now });
   }
 
   #tokens(key: string, now: number): number {

@@ -19,8 +19,8 @@ import {
   endpointDisabled,
   endpointNotSpecified,
   endpointUnknown,
-  GatewayError,
   protectedRole,
+  userMissing,
   wrongPassword,
 } from '../error-response.ts';
 import type { LoginAttempt, LoginLimits } from '../limits/login-limits.ts';
@@ -64,7 +64,7 @@ export async function authenticate(
   parts: AuthenticationParts,
 ): Promise<AuthenticatedClient> {
   const user = client.parameters.get('user') ?? '';
-  if (user === '') throw new GatewayError("Parameter 'user' is missing in startup packet.");
+  if (user === '') throw userMissing();
   const { endpoint: option, forwarded } = parseStartupOptions(client.parameters.get('options') ?? '');
   const named = resolveEndpoint(client.serverName, option, parts.domain);
   const { endpointId, password } =

@@ -9,7 +9,7 @@ import {
 } from '../../pgwire/startup-packet.ts';
 import { acceptTls, type ServerTls } from '../tls/client-tls.ts';
 import { isLoopback } from './client-address.ts';
-import { GatewayError, unsupportedVersion } from '../error-response.ts';
+import { insecureConnection, unsupportedVersion } from '../error-response.ts';
 import { DisconnectedError, MessageChannel } from './message-channel.ts';
 
 /** The newest minor version of protocol 3 that we speak: 3.2 differs only by its longer cancel keys. */
@@ -84,7 +84,7 @@ interface Accepted extends Pick<ClientStartup, 'channel' | 'serverName' | 'tls'>
 function toStartup(packet: Exclude<StartupPacket, { kind: 'cancel_request' }>, accepted: Accepted): ClientStartup {
   const { address, ...rest } = accepted;
   if (!rest.tls && !isLoopback(address)) {
-    throw new GatewayError('connection is insecure (try using `sslmode=require`)');
+    throw insecureConnection();
   }
   if (packet.kind !== 'startup') {
     const { major, minor } = packet.kind === 'unsupported_version' ? packet : SECOND_REQUEST[packet.kind];

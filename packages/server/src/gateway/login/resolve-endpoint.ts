@@ -1,4 +1,4 @@
-import { GatewayError } from '../error-response.ts';
+import { endpointMalformed, endpointsDiffer } from '../error-response.ts';
 
 const POOLER_SUFFIX = '-pooler';
 
@@ -16,9 +16,7 @@ export function resolveEndpoint(
   const bySni = label === undefined ? undefined : toEndpointId(label);
   const byOption = option === undefined ? undefined : toEndpointId(option);
   if (bySni !== undefined && byOption !== undefined && bySni !== byOption) {
-    throw new GatewayError(
-      `Inconsistent project name inferred from SNI ('${bySni}') and project option ('${byOption}').`,
-    );
+    throw endpointsDiffer(bySni, byOption);
   }
   return bySni ?? byOption;
 }
@@ -26,9 +24,7 @@ export function resolveEndpoint(
 /** The endpoint id of a name as clients write it: any case, `-pooler` or not. */
 export function toEndpointId(name: string): string {
   const id = name.toLowerCase();
-  if (!/^[a-z0-9-]{1,63}$/.test(id)) {
-    throw new GatewayError(`Project name ('${printable(name)}') must contain only alphanumeric characters and hyphen.`);
-  }
+  if (!/^[a-z0-9-]{1,63}$/.test(id)) throw endpointMalformed(printable(name));
   return id.endsWith(POOLER_SUFFIX) ? id.slice(0, -POOLER_SUFFIX.length) : id;
 }
 

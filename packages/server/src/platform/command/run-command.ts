@@ -52,6 +52,7 @@ export async function awaitOperations(
   operationIds: readonly string[],
   waitMs: number,
 ): Promise<void> {
+  if (operationIds.length === 0) return;
   for (const outcome of await engine.waitFor(operationIds, waitMs)) throwIfFailed(outcome);
 }
 

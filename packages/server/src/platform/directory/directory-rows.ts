@@ -101,6 +101,19 @@ export async function findEndpointOwner(
     .executeTakeFirst();
 }
 
+/** The endpoint was deleted, and nothing is left to be done for it. */
+export async function isRemoved(db: Kysely<Tables>, endpointId: string): Promise<boolean> {
+  const row = await db
+    .selectFrom('directory_entries as d')
+    .leftJoin('endpoints as e', 'e.id', 'd.endpoint_id')
+    .select('d.endpoint_id')
+    .where('d.endpoint_id', '=', endpointId)
+    .where('d.is_deleted', '=', true)
+    .where('e.id', 'is', null)
+    .executeTakeFirst();
+  return row !== undefined;
+}
+
 /** Names this metadata database; numbers of changes mean nothing in another. */
 export async function getDirectoryEpoch(db: Kysely<Tables>): Promise<string> {
   const { epoch } = await db.selectFrom('directory_epoch').select('epoch').executeTakeFirstOrThrow();

@@ -2,10 +2,11 @@ import type { EndpointReport } from '../../host/host.ts';
 import { lockBranch } from '../catalog/catalog-change-rows.ts';
 import { settleApplied } from '../catalog/settle-changes.ts';
 import { transact, type Work } from '../command/transact.ts';
+import { unlessNotFound } from '../command/unless-not-found.ts';
 import type { PlatformDeps } from '../context.ts';
 import { setArchived } from '../branches/archive-rows.ts';
 import { setLogicalBytes } from '../branches/branch-changes.ts';
-import { findEndpointOwner } from '../directory/directory-rows.ts';
+import { findEndpointOwner, isRemoved } from '../directory/directory-rows.ts';
 import { isReadWrite, storeReportedState } from '../endpoints/reported-state.ts';
 import { storeComputeRuns, type RunOwner } from '../usage/usage-rows.ts';
 import { syncCatalog } from './sync-catalog.ts';
@@ -16,18 +17,21 @@ import { syncCatalog } from './sync-catalog.ts';
  * @returns false if no such endpoint ever was
  */
 export async function ingestReport(deps: PlatformDeps, report: EndpointReport): Promise<boolean> {
-  const isKnown = await transact(deps, async (work) => {
+  const found = await transact(deps, async (work) => {
     const owner = await findEndpointOwner(work.tx, report.endpointId);
-    if (!owner) return false;
+    if (!owner) return 'unknown';
     await storeComputeRuns(work.tx, owner, report.runs);
     // The branch's row is locked before the endpoint's, as commands do.
     if ((await lockBranch(work.tx, owner.branchId)) && (await storeReportedState(work.tx, report))) {
       await storeSeen(deps, work, owner, report);
+      return 'known';
     }
-    return true;
+    return (await isRemoved(work.tx, report.endpointId)) ? 'removed' : 'known';
   });
-  if (!isKnown) return false;
+  if (found === 'unknown') return false;
   deps.reported.notify();
+  // A push of its spec that overtook its deletion has brought it back to the host; mostly it is gone there.
+  if (found === 'removed') await unlessNotFound(deps.host.removeEndpoint(report.endpointId));
   const endedIds = report.runs.filter((run) => run.ended).map((run) => run.computeId);
   if (endedIds.length > 0) await deps.host.acknowledgeRuns(endedIds);
   return true;

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import type { ComputeRun } from '../../host/host.ts';
+import { must } from '../../kernel/assert.ts';
 import { eventually, testPlatform, type TestPlatform } from '../testing/test-platform.ts';
 import { ingestReport } from './ingest-report.ts';
 import { reconcile } from './reconcile.ts';
@@ -65,6 +66,17 @@ test('reports of an endpoint that never was are left alone', async () => {
   const { endpointId } = await newEndpoint(t);
   const report = { ...t.host.reportOf(endpointId), endpointId: 'ep-unknown' as const };
   expect(await ingestReport(t.context, report)).toBe(false);
+});
+
+test('an endpoint that a late push has brought back to the host after its deletion goes again', async () => {
+  await using t = await testPlatform({ followsReports: false });
+  const { projectId, endpointId } = await newEndpoint(t);
+  const before = must(t.host.endpoints.get(endpointId));
+  await t.platform.projects.delete(t.principal, projectId);
+  await eventually(async () => (await t.database.db.selectFrom('endpoints').select('id').execute()).length === 0);
+  t.host.endpoints.set(endpointId, before);
+  expect(await ingestReport(t.context, t.host.reportOf(endpointId))).toBe(true);
+  expect([...t.host.endpoints.keys()]).toEqual([]);
 });
 
 test('reports are followed again after the host was away, and nothing is missed', async () => {
