@@ -311,7 +311,7 @@ async function measureRestore({ storage, parents, options }: Bench): Promise<voi
   const times: number[] = [];
   const runs = Math.min(options.runs, 10);
   for (let run = 0; run < runs; run++) {
-    const time = new Date(from + Math.random() * (until - from));
+    const time = new Date(from + Math.random() * (until - from)).toISOString();
     times.push(
       await timed(async () => {
         await branches.restore(project.branchId, project.branchId, { kind: 'time', time }, `restored-${run}`);

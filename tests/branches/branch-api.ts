@@ -7,7 +7,8 @@ import { waitUntil } from '../support/wait-until.ts';
 export type At =
   | { readonly kind: 'head' }
   | { readonly kind: 'lsn'; readonly lsn: string }
-  | { readonly kind: 'time'; readonly time: Date };
+  /** RFC 3339, with microseconds. */
+  | { readonly kind: 'time'; readonly time: string };
 
 export const HEAD: At = { kind: 'head' };
 
@@ -38,12 +39,7 @@ export class BranchApi {
 
   /** One POST; gives back whatever is answered. */
   async tryCreate(parentId: string, at: At, name?: string): Promise<ApiAnswer<BranchAnswer & ApiFailure>> {
-    const moment =
-      at.kind === 'lsn'
-        ? { parent_lsn: at.lsn }
-        : at.kind === 'time'
-          ? { parent_timestamp: at.time.toISOString() }
-          : {};
+    const moment = at.kind === 'lsn' ? { parent_lsn: at.lsn } : at.kind === 'time' ? { parent_timestamp: at.time } : {};
     return await this.api.request<BranchAnswer & ApiFailure>('POST', this.#path(), {
       branch: { parent_id: parentId, ...(name === undefined ? {} : { name }), ...moment },
       endpoints: [{ type: 'read_write' }],
@@ -95,7 +91,7 @@ export class BranchApi {
     return await this.api.request<BranchAnswer & ApiFailure>('POST', `${this.#path(branchId)}/restore`, {
       source_branch_id: sourceId,
       ...(at.kind === 'lsn' ? { source_lsn: at.lsn } : {}),
-      ...(at.kind === 'time' ? { source_timestamp: at.time.toISOString() } : {}),
+      ...(at.kind === 'time' ? { source_timestamp: at.time } : {}),
       ...(preserveUnderName === undefined ? {} : { preserve_under_name: preserveUnderName }),
     });
   }

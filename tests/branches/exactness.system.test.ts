@@ -89,9 +89,9 @@ describe.skipIf(NO_PSQL)('a branch holds exactly what was committed at its momen
     const before = (await branches.list()).length;
     const newest = BigInt(await psql(project.uri, `SELECT pg_current_wal_insert_lsn() - '0/0'`));
     const outside: readonly At[] = [
-      { kind: 'time', time: new Date(Date.now() + 60_000) },
-      { kind: 'time', time: new Date(Date.now() - 86_400_000 * 2) },
-      { kind: 'time', time: new Date(Date.parse(project.created.project.created_at) - 3_600_000) },
+      { kind: 'time', time: new Date(Date.now() + 60_000).toISOString() },
+      { kind: 'time', time: new Date(Date.now() - 86_400_000 * 2).toISOString() },
+      { kind: 'time', time: new Date(Date.parse(project.created.project.created_at) - 3_600_000).toISOString() },
       { kind: 'lsn', lsn: formatLsn(newest + 2n ** 32n) },
       { kind: 'lsn', lsn: '0/1' },
     ];

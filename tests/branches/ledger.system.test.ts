@@ -28,7 +28,7 @@ const first = (count: number, id: string): SeenSession => {
 
 const CUTS: readonly Cut[] = [
   { kind: 'lsn', lsn: 350n },
-  { kind: 'time', ms: 350 },
+  { kind: 'time', us: 350_000 },
   { kind: 'call', began: 351, ended: 352 },
 ];
 
@@ -70,7 +70,7 @@ describe('the ledger that judges branches', () => {
   it('limits a child of a child by every origin', () => {
     const { ledger, line, id } = tenCommits();
     const child: Line = { volume: 'v2', origin: { line, cuts: [{ kind: 'lsn', lsn: 650n }] } };
-    const grandchild: Line = { volume: 'v3', origin: { line: child, cuts: [{ kind: 'time', ms: 250 }] } };
+    const grandchild: Line = { volume: 'v3', origin: { line: child, cuts: [{ kind: 'time', us: 250_000 }] } };
     expect(ledger.mistakes(child, [], [first(7, id)])).toEqual([]);
     expect(ledger.mistakes(grandchild, [], [first(3, id)])).toEqual([]);
     expect(ledger.mistakes(grandchild, [], [first(7, id)])).not.toEqual([]);

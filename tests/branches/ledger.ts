@@ -28,8 +28,8 @@ export interface Session {
 /** What limits the transactions that a branch may hold. */
 export type Cut =
   | { readonly kind: 'lsn'; readonly lsn: bigint }
-  /** Milliseconds since the epoch: the API takes no finer ones. */
-  | { readonly kind: 'time'; readonly ms: number }
+  /** Microseconds since the epoch. */
+  | { readonly kind: 'time'; readonly us: number }
   /** The head at some moment of a call or query, by this process' clock. */
   | { readonly kind: 'call'; readonly began: number; readonly ended: number };
 
@@ -118,8 +118,8 @@ function judge(commit: Commit, cut: Cut): 'in' | 'out' | 'either' {
     return commit.lsnAfter !== undefined && commit.lsnAfter <= cut.lsn ? 'in' : 'either';
   }
   if (cut.kind === 'time') {
-    if (commit.clockBefore > cut.ms * 1000) return 'out';
-    return commit.clockAfter !== undefined && commit.clockAfter <= cut.ms * 1000 ? 'in' : 'either';
+    if (commit.clockBefore > cut.us) return 'out';
+    return commit.clockAfter !== undefined && commit.clockAfter <= cut.us ? 'in' : 'either';
   }
   if (commit.sentAt > cut.ended) return 'out';
   return commit.doneAt !== undefined && commit.doneAt < cut.began ? 'in' : 'either';

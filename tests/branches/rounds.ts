@@ -2,7 +2,7 @@ import { must } from '../support/must.ts';
 import type { RunningPlatform } from '../support/start-platform.ts';
 import { waitUntil } from '../support/wait-until.ts';
 import { HEAD } from './branch-api.ts';
-import { randomOf, type ChosenMoment, type Subject, type Subjects } from './subjects.ts';
+import { randomOf, timeAt, type ChosenMoment, type Subject, type Subjects } from './subjects.ts';
 import type { Workload } from './workload.ts';
 
 /** Branches kept as parents of later rounds, leaves last. */
@@ -105,10 +105,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
       const last = must(subjects.ledger.commitsOn(root.line).at(-1), 'a commit');
       const ms = Math.ceil(last.clockAfter / 1000) + 5;
       await waitUntil('that time', () => Date.now() > ms);
-      await branchAndMaybeKeep(subjects, root, kept, {
-        at: { kind: 'time', time: new Date(ms) },
-        cuts: [{ kind: 'time', ms }],
-      });
+      await branchAndMaybeKeep(subjects, root, kept, timeAt(ms * 1000));
     });
   },
 };

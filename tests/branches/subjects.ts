@@ -140,9 +140,14 @@ function lsnBeside(commit: Commit): ChosenMoment {
 }
 
 function timeBeside(commit: Required<Commit>): ChosenMoment {
-  const ms = Math.floor(randomOf([commit.clockBefore, commit.clockAfter]) / 1000) + Math.floor(Math.random() * 3) - 1;
-  return { at: { kind: 'time', time: new Date(ms) }, cuts: [{ kind: 'time', ms }] };
+  const us = randomOf([commit.clockBefore, commit.clockAfter]) + randomOf([-1000, -1, 0, 1, 1000]);
+  return timeAt(us);
+}
+
+export function timeAt(us: number): ChosenMoment {
+  const time = new Date(us / 1000).toISOString().replace('Z', `${String(us % 1000).padStart(3, '0')}Z`);
+  return { at: { kind: 'time', time }, cuts: [{ kind: 'time', us }] };
 }
 
 const describe = ({ at }: ChosenMoment): string =>
-  at.kind === 'head' ? 'at head' : at.kind === 'lsn' ? `at ${at.lsn}` : `at ${at.time.toISOString()}`;
+  at.kind === 'head' ? 'at head' : at.kind === 'lsn' ? `at ${at.lsn}` : `at ${at.time}`;

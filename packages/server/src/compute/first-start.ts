@@ -1,5 +1,6 @@
 import { chownSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { syncDirectory } from '../kernel/atomic-file.ts';
 import type { Volume } from '../storage/volume-store.ts';
 import { readControlFile } from '../wal/control-file.ts';
 
@@ -39,8 +40,11 @@ export async function prepareFirstStart(volume: Volume): Promise<FirstStart | un
 export const isFirstStart = ({ dataPath, replicaOf }: Volume): boolean =>
   replicaOf === null && existsSync(join(dataPath, MARK));
 
-export function finishFirstStart({ dataPath }: Volume): void {
+/** Removes the mark at once. Resolves when that is safe from a power failure too; nobody need wait for it. */
+export async function finishFirstStart({ dataPath }: Volume): Promise<void> {
   rmSync(join(dataPath, MARK), { force: true });
+  // With the mark back, a subscription that a client makes from now on would be dropped as one of the parent's.
+  await syncDirectory(dataPath).catch(() => undefined);
 }
 
 /**

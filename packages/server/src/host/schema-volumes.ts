@@ -1,8 +1,8 @@
 import { mkdirSync, readdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { randomText } from '@tenantry/contract/ids.ts';
-import { readFileIfExists, writeFileAtomic } from '../kernel/atomic-file.ts';
+import { readFileIfExists, syncDirectory, writeFileAtomic } from '../kernel/atomic-file.ts';
 import { messageOf } from '../kernel/errors.ts';
 import { withDeadline } from '../kernel/wait.ts';
 import { schemaText } from '../pgdump/schema-text.ts';
@@ -82,7 +82,10 @@ export class SchemaVolumes {
         await this.#discard(volumeId);
         throw error;
       }
-      await rm(this.#markOf(volumeId));
+      const mark = this.#markOf(volumeId);
+      await rm(mark);
+      // A mark that a power failure brings back would have the finished volume removed.
+      await syncDirectory(dirname(mark));
     });
   }
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { codeOf } from '../kernel/errors.ts';
-import { toMetadataError } from './metadata-error.ts';
+import { toConnectError, toMetadataError } from './metadata-error.ts';
 
 const coded = (code: string, more = {}): Error => Object.assign(new Error(code), { code, ...more });
 
@@ -23,4 +23,9 @@ test.each<[string, unknown, string | undefined]>([
   ['a bug', new Error('x is not a function'), undefined],
 ])('%s', (_, error, code) => {
   expect(codeOf(toMetadataError(error))).toBe(code);
+});
+
+test('a connect that is refused for whatever reason finds no database', () => {
+  for (const code of ['28P01', '3D000', 'XX000']) expect(toConnectError(coded(code)).code).toBe('METADATA_UNAVAILABLE');
+  expect(toConnectError(coded('53100')).code).toBe('NO_SPACE');
 });

@@ -20,12 +20,17 @@ export function toMetadataError(error: unknown): unknown {
       cause: error,
     });
   }
-  return isUnavailable(error)
-    ? new PlatformError('METADATA_UNAVAILABLE', 'Cannot reach the metadata database: retry in a moment', {
-        cause: error,
-      })
-    : error;
+  return isUnavailable(error) ? unavailable(error) : error;
 }
+
+/** Of a connect that failed: whatever the database, or what stands before it, has against it, it does not answer. */
+export function toConnectError(error: unknown): PlatformError {
+  const known = toMetadataError(error);
+  return known instanceof PlatformError ? known : unavailable(error);
+}
+
+const unavailable = (cause: unknown): PlatformError =>
+  new PlatformError('METADATA_UNAVAILABLE', 'Cannot reach the metadata database: retry in a moment', { cause });
 
 function isUnavailable(error: unknown): boolean {
   // A host name with several addresses fails with one error for each.

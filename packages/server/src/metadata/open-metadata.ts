@@ -2,7 +2,7 @@ import { Kysely, PostgresDialect, type PostgresPool } from 'kysely';
 import { Pool, types, type ClientConfig, type CustomTypesConfig } from 'pg';
 import type { Log } from '../kernel/log.ts';
 import { codeOf, messageOf } from '../kernel/errors.ts';
-import { toMetadataError } from './metadata-error.ts';
+import { toConnectError, toMetadataError } from './metadata-error.ts';
 import { migrate } from './migrate.ts';
 import type { Tables } from './tables.ts';
 
@@ -74,7 +74,7 @@ const COLUMN_TYPES: CustomTypesConfig = {
 function translatingPool(pool: Pool): PostgresPool {
   const connect = async () => {
     const client = await pool.connect().catch((error: unknown) => {
-      throw toMetadataError(error);
+      throw toConnectError(error);
     });
     let isLost = false;
     return {

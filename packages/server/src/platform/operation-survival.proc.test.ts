@@ -326,7 +326,7 @@ test('restore_branch survives, and leaves the branch as it was or restored', asy
       const ids = idsOf(created);
       const { operations, branch } = await platform.branches.restore(principal, ids.projectId, ids.branchId, {
         sourceBranchId: ids.branchId,
-        at: { timestamp: new Date() },
+        at: { timestamp: new Date().toISOString() },
         preserveUnderName: 'before',
       });
       strictEqual(branch.state, 'resetting');

@@ -173,7 +173,8 @@ export interface Branches {
 /** At most one of both; none: the head. */
 export interface MomentInput {
   readonly lsn?: string;
-  readonly timestamp?: Date;
+  /** RFC 3339, as exact as it was given: a `Date` would lose Postgres' microseconds. */
+  readonly timestamp?: string;
 }
 
 export interface SchemaQuery extends MomentInput {

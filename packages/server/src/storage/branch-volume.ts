@@ -1,4 +1,4 @@
-import { lchown, link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { lchown, link, mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { must } from '../kernel/assert.ts';
 import { syncDirectory } from '../kernel/atomic-file.ts';
@@ -134,7 +134,15 @@ async function readyForReplay(dataPath: string, owner: FileOwner | null, { base 
   if (base.kind !== 'backup') {
     const path = join(dataPath, 'global/pg_control');
     const { consistentLsn, timeline } = base;
-    await writeFile(path, withRecoveryState(await readFile(path), { minRecoveryPoint: consistentLsn, timeline }));
+    await using file = await open(path, 'r+');
+    await file.write(
+      withRecoveryState(await readFile(path), { minRecoveryPoint: consistentLsn, timeline }),
+      0,
+      null,
+      0,
+    );
+    // A filesystem that makes directories safe says nothing of what is in a file.
+    await file.datasync();
   }
   const signal = join(dataPath, 'standby.signal');
   await writeFile(signal, '', { mode: 0o600 });

@@ -346,7 +346,8 @@ class LocalVolumeStore implements VolumeStore {
       await this.#assertRoom();
       await make();
     } catch (error) {
-      await this.#removeLogs(volumeId);
+      // Once it is in its place it is a volume, whatever failed then, and its WAL is all that it starts from.
+      if (!existsSync(layout.volumeDir(volumeId))) await this.#removeLogs(volumeId);
       if (error instanceof PlatformError || !isNoSpace(error)) throw error;
       throw noSpace(error);
     }

@@ -20,6 +20,7 @@ import {
   type Pool,
   type PoolFilesystem,
   writePoolLimit,
+  poolPaths,
 } from './pool.ts';
 import { hasSystemTool, runSystemTool } from './system-tool.ts';
 
@@ -68,6 +69,7 @@ export async function openBackend(options: OpenBackendOptions): Promise<StorageB
       throw cannotUse(kept, `volumes are stored so, but ${messageOf(error)}`, error);
     }
   }
+  if (kept) await assertNothingLost(options, kept);
   const obstacles: string[] = [];
   for (const layout of LAYOUTS_OF[setting]) {
     try {
@@ -110,6 +112,21 @@ async function mayHoldVolumes({ hostDir, log }: OpenBackendOptions, layout: Layo
     return (await readdir(join(root, 'volumes'))).length > 0;
   } catch (error) {
     return codeOf(error) !== 'ENOENT';
+  }
+}
+
+/**
+ * WAL and archives of volumes lie beside the pool. Where they are and the pool is not (its disk is not mounted, say), a
+ * new one would have them removed as belonging to nobody.
+ */
+async function assertNothingLost({ hostDir }: OpenBackendOptions, kept: Layout): Promise<void> {
+  if (!isPool(kept) || (await findPool(hostDir))) return;
+  for (const name of ['wal', 'archive']) {
+    const path = join(hostDir, name);
+    const entries = await readdir(path).catch((): string[] => []);
+    if (entries.length === 0) continue;
+    const why = `its image ${poolPaths(hostDir).imagePath} is missing, while ${path} belongs to volumes in it`;
+    throw cannotUse(kept, `${why}. Put it back, or remove ${path} if they are to be given up`);
   }
 }
 

@@ -27,7 +27,17 @@ interface ClonedVolume extends Pick<MakePointOptions, 'volume' | 'lineage'> {
 }
 
 /** What a tree is, once it is made: how a clone of it comes back to life. */
-type PointFacts = Omit<RestorePoint, 'pointId' | 'place'>;
+interface PointFacts extends Omit<RestorePoint, 'pointId' | 'place'> {
+  /** Later than all that was committed before `consistentLsn`, and hardly later than that. */
+  readonly endedAt: Date;
+}
+
+interface MadePoint {
+  readonly lineage: Lineage;
+  readonly point: RestorePoint;
+  /** As in `PointFacts`. */
+  readonly endedAt: Date;
+}
 
 /** The points of this machine. Lineages refer to them; one that none refers to goes. */
 export class RestorePoints {
@@ -42,13 +52,13 @@ export class RestorePoints {
    * crash leaves a point that is in its lineage, or one that `recover` removes.
    * @returns undefined where a volume that runs cannot be cloned as one moment, and no backup session is given
    */
-  async make(options: MakePointOptions): Promise<{ lineage: Lineage; point: RestorePoint } | undefined> {
+  async make(options: MakePointOptions): Promise<MadePoint | undefined> {
     const { layout, backend, still, lineages } = this.#parts;
     const { volume, lineage, backup } = options;
     const pointId = `${volume.volumeId}.${randomBytes(4).toString('hex')}`;
     const staging = join(layout.treeDir('staging'), pointId);
     try {
-      const facts = await still.whileStill(
+      const cloned = await still.whileStill(
         volume.volumeId,
         () => this.#cloneStill(options, staging),
         () => {
@@ -56,7 +66,8 @@ export class RestorePoints {
           return backup ? this.#cloneWithBackup(options, staging, backup) : Promise.resolve(undefined);
         },
       );
-      if (!facts) return undefined;
+      if (!cloned) return undefined;
+      const { endedAt, ...facts } = cloned;
       await cleanClone(dataPathOf(staging));
       await backend.settleTree(staging);
       const point: RestorePoint = { pointId, place: 'points', ...facts };
@@ -64,9 +75,11 @@ export class RestorePoints {
       await syncDirectory(layout.treeDir('points'));
       const changed = withPoint(lineage, point);
       await lineages.put(changed);
-      return { lineage: changed, point };
+      return { lineage: changed, point, endedAt };
     } catch (error) {
       await backend.removeTree(staging);
+      // It may have got its place already.
+      await this.#removeUnreferenced(pointId);
       throw error;
     }
   }
@@ -113,13 +126,10 @@ export class RestorePoints {
     await archiveWal({ walPath: volume.walPath, historyPath, from: neededFrom(lineage) });
     const timeline = timelineOf(control);
     const wal = await openLineageWal(historyPath, timeline);
-    return {
-      kind: control.state === 'shut down' ? 'clean' : 'crash',
-      timeline,
-      redoLsn: control.redo,
-      consistentLsn: await findEnd(wal, control, isClaimed),
-      takenAt,
-    };
+    const consistentLsn = await findEnd(wal, control, isClaimed);
+    const endedAt = afterNow();
+    const kind = control.state === 'shut down' ? 'clean' : 'crash';
+    return { kind, timeline, redoLsn: control.redo, consistentLsn, takenAt, endedAt };
   }
 
   async #cloneWithBackup(
@@ -135,10 +145,11 @@ export class RestorePoints {
     const { bytes } = await readLiveControlFile(volume.dataPath);
     await writeFile(join(dataPathOf(staging), 'global/pg_control'), bytes);
     const { label, lsn } = await backup.stop();
+    const endedAt = afterNow();
     const historyPath = layout.historyDir(volume.volumeId);
     await archiveWal({ walPath: volume.walPath, historyPath, from: neededFrom(lineage) });
     await writeFile(join(dataPathOf(staging), 'backup_label'), label, { mode: 0o600 });
-    return { kind: 'backup', ...parseBackupLabel(label), consistentLsn: lsn, takenAt };
+    return { kind: 'backup', ...parseBackupLabel(label), consistentLsn: lsn, takenAt, endedAt };
   }
 }
 

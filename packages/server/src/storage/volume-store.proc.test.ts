@@ -9,6 +9,7 @@ import {
   mkdir,
   mkdtemp,
   readdir,
+  rename,
   rm,
   stat,
   statfs,
@@ -508,6 +509,22 @@ function fill(path: string): void {
 }
 
 describe.runIf(isRoot && has('mkfs.btrfs'))('the pool', () => {
+  it('whose image is missing is not made anew while WAL and archives of its volumes are there', async () => {
+    const hostDir = join(base, 'host-lost-pool');
+    const store = await openStore(hostDir, 'auto');
+    const volume = await store.create({ volumeId: 'br-kept', engine, owner: ownerOf(1), ...kept });
+    expect(await closeStorage(hostDir)).toBe(true);
+    const { imagePath } = poolPaths(hostDir);
+    await rename(imagePath, `${imagePath}.away`);
+    await expect(openStore(hostDir, 'auto')).rejects.toMatchObject({ code: 'INVALID_REQUEST', message: /is missing/ });
+    expect(await readdir(join(hostDir, 'wal'))).toEqual(['br-kept']);
+    await rename(`${imagePath}.away`, imagePath);
+    const again = await openStore(hostDir, 'auto');
+    expect(await again.list()).toEqual([volume]);
+    await again.delete('br-kept');
+    expect(await closeStorage(hostDir)).toBe(true);
+  });
+
   it('uses a loop device again that a crash left attached', async () => {
     const hostDir = join(base, 'host-loop');
     const store = await openStore(hostDir, 'btrfs');

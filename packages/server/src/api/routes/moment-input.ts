@@ -26,5 +26,6 @@ export function toMomentInput(
     );
   }
   if (lsn === undefined && timestamp === undefined) return undefined;
-  return defined({ lsn, timestamp: timestamp === undefined ? undefined : toDate(fields.timestamp, timestamp) });
+  if (timestamp !== undefined) toDate(fields.timestamp, timestamp);
+  return defined({ lsn, timestamp });
 }

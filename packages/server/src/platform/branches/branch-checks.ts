@@ -48,11 +48,12 @@ export function checkMoment({ lsn, timestamp }: MomentInput, now: Date, prefix: 
     return { kind: 'lsn', lsn };
   }
   if (timestamp === undefined) return { kind: 'head' };
-  if (Number.isNaN(timestamp.getTime())) throw badField(`${prefix}timestamp`, 'a time in RFC 3339');
-  if (timestamp > now) {
+  const ms = Date.parse(timestamp);
+  if (Number.isNaN(ms)) throw badField(`${prefix}timestamp`, 'a time in RFC 3339');
+  if (ms > now.getTime()) {
     throw new PlatformError('MOMENT_OUT_OF_HISTORY', `Cannot use ${prefix}timestamp: it is in the future`);
   }
-  return { kind: 'time', time: timestamp.toISOString() };
+  return { kind: 'time', time: timestamp };
 }
 
 /** A branch that others are to be made from, or that is to be changed, must be there and stand still. */

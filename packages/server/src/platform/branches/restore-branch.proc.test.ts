@@ -100,7 +100,7 @@ test('backups can be deleted, and what was restored from them stays', async () =
   const { projectId, branchId } = main;
   const backups: string[] = [];
   for (const name of ['first', 'second']) {
-    const input = { sourceBranchId: branchId, at: { timestamp: new Date() }, preserveUnderName: name };
+    const input = { sourceBranchId: branchId, at: { timestamp: new Date().toISOString() }, preserveUnderName: name };
     const { branch } = await restore(t, main, input);
     backups.push(branch.parentId ?? '');
   }
@@ -219,7 +219,7 @@ test('a change that was ordered and not yet applied is applied after the restore
   await ended(t, created.operations);
   await restore(t, main, {
     sourceBranchId: main.branchId,
-    at: { timestamp: new Date() },
+    at: { timestamp: new Date().toISOString() },
     preserveUnderName: 'before',
   });
   await eventually(async () => volumeOf(t, main) !== main.branchId);
@@ -236,8 +236,8 @@ test('what cannot be restored is refused with the reason, and nothing changes', 
   const { projectId, branchId } = main;
   const { lsn } = headOf(t, main);
   const self = { sourceBranchId: branchId };
-  const past = new Date('2020-01-01T00:00:00Z');
-  const future = new Date(Date.now() + 3_600_000);
+  const past = '2020-01-01T00:00:00Z';
+  const future = new Date(Date.now() + 3_600_000).toISOString();
   const cases: readonly (readonly [Ready, RestoreBranchInput, string, string])[] = [
     [main, { ...self, preserveUnderName: 'x' }, 'INVALID_REQUEST', 'give source_lsn or source_timestamp'],
     [main, { ...self, at: { lsn } }, 'INVALID_REQUEST', 'give preserve_under_name'],
@@ -286,13 +286,13 @@ test('a full disk fails the restore at once, and the branch is as it was', async
   const { projectId, branchId } = main;
   const before = volumeOf(t, main);
   t.host.failNext('branchVolume', new PlatformError('NO_SPACE', 'Cannot branch: the disk is full'));
-  const input = { sourceBranchId: branchId, at: { timestamp: new Date() }, preserveUnderName: 'before' };
+  const input = { sourceBranchId: branchId, at: { timestamp: new Date().toISOString() }, preserveUnderName: 'before' };
   await expect(restore(t, main, input)).rejects.toMatchObject({ code: 'NO_SPACE' });
   expect((await t.platform.branches.get(t.principal, projectId, branchId)).state).toBe('ready');
   expect((await t.platform.branches.list(t.principal, projectId, { limit: 10 })).items).toHaveLength(1);
   expect(volumeOf(t, main)).toBe(before);
   await expectNoLeftovers(t);
-  await restore(t, main, { ...input, at: { timestamp: new Date() } });
+  await restore(t, main, { ...input, at: { timestamp: new Date().toISOString() } });
   expect(volumeOf(t, main)).not.toBe(before);
 });
 
@@ -300,11 +300,31 @@ test('of two restores at once one is done, and the other told to come again', as
   await using t = await testPlatform();
   const main = await readyProject(t);
   t.host.faults.delayMs = 30;
-  const input = { sourceBranchId: main.branchId, at: { timestamp: new Date() } };
+  const input = { sourceBranchId: main.branchId, at: { timestamp: new Date().toISOString() } };
   const results = await Promise.allSettled(
     ['a', 'b'].map((preserveUnderName) => restore(t, main, { ...input, preserveUnderName })),
   );
   const refused = results.flatMap((result) => (result.status === 'rejected' ? [result.reason as PlatformError] : []));
   expect(refused.map(({ code }) => code)).toEqual(['PROJECT_LOCKED']);
+  await expectNoLeftovers(t);
+});
+
+test('a restore from a branch that is given an end meanwhile fails, and the branch is as it was', async () => {
+  await using t = await testPlatform();
+  const main = await readyProject(t);
+  const child = await readyChild(t, main);
+  const { projectId, branchId } = main;
+  const before = volumeOf(t, main);
+  t.host.faults.delayMs = 300;
+  const at = { lsn: headOf(t, child).lsn };
+  const restoring = restore(t, main, { sourceBranchId: child.branchId, at, preserveUnderName: 'before' });
+  restoring.catch(() => undefined);
+  const stateOf = async () => (await t.platform.branches.get(t.principal, projectId, branchId)).state;
+  await eventually(async () => (await stateOf()) === 'resetting');
+  const expiresAt = new Date(Date.now() + 3_600_000);
+  await t.platform.branches.update(t.principal, projectId, child.branchId, { expiresAt });
+  await expect(restoring).rejects.toMatchObject({ code: 'CONFLICT', message: /is to expire/ });
+  expect(await stateOf()).toBe('ready');
+  expect(volumeOf(t, main)).toBe(before);
   await expectNoLeftovers(t);
 });

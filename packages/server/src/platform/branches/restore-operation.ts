@@ -94,7 +94,12 @@ async function swap(deps: PlatformDeps, input: RestoreInput): Promise<void> {
     const { branchId, sourceBranchId, backupId, volumeId } = input;
     const before = await lockBranchRow(tx, branchId);
     if (before?.volume_id !== input.oldVolumeId) return;
-    const source = must(sourceBranchId === branchId ? before : await lockBranchRow(tx, sourceBranchId));
+    const source = sourceBranchId === branchId ? before : await lockBranchRow(tx, sourceBranchId);
+    // Until now nothing kept it from being deleted, or given an end.
+    if (!source || (source.id !== branchId && (source.deleted_at !== null || source.expires_at !== null))) {
+      const why = `branch ${sourceBranchId}, which would become the parent, was deleted or is to expire`;
+      throw new PlatformError('CONFLICT', `Cannot restore: ${why}`);
+    }
     const catalog = await readCatalog(tx, branchId);
     await setRestored(tx, before, {
       volumeId,

@@ -1,3 +1,4 @@
+import { PlatformError } from '../../kernel/errors.ts';
 import { notFound } from '../checks.ts';
 import { runCommand, type Command } from '../command/run-command.ts';
 import type { PlatformContext } from '../context.ts';
@@ -5,7 +6,7 @@ import { insertHostRemovals } from '../hosts/host-removal-rows.ts';
 import { enqueueVolumeRemoval } from '../hosts/remove-from-host.ts';
 import type { Operation, Principal } from '../platform.ts';
 import { getSnapshotRow } from './get-snapshot.ts';
-import { deleteSnapshotRow } from './snapshot-rows.ts';
+import { deleteSnapshotRow, isBeingRestored } from './snapshot-rows.ts';
 
 /** Gone for clients at once. Branches that were made from it have all that they need. */
 export async function deleteSnapshot(
@@ -28,11 +29,17 @@ interface DiscardedSnapshot {
   readonly branchId: string;
 }
 
-/** @returns false if it was gone */
+/**
+ * @returns false if it was gone
+ * @throws PlatformError PROJECT_LOCKED while a branch is made of it
+ */
 export async function discardSnapshot(
   command: Command,
   { id, projectId, branchId }: DiscardedSnapshot,
 ): Promise<boolean> {
+  if (await isBeingRestored(command.tx, id)) {
+    throw new PlatformError('PROJECT_LOCKED', `Cannot delete snapshot ${id}: it is being restored. Retry soon`);
+  }
   const volumeId = await deleteSnapshotRow(command.tx, id);
   if (volumeId === undefined) return false;
   await insertHostRemovals(command.tx, projectId, { volumeIds: [volumeId] });

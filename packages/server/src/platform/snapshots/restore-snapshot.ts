@@ -10,6 +10,7 @@ import { freeName } from '../branches/free-name.ts';
 import { getBranch, getBranchRow } from '../branches/get-branch.ts';
 import { checkBranchLimits } from '../branches/new-branch.ts';
 import { checkBranchName, checkReplaceable } from '../branches/restore-branch.ts';
+import { undoRestore } from '../branches/restore-rows.ts';
 import { pasteCatalog, sealFor } from '../catalog/catalog-copy.ts';
 import { checkName, notFound } from '../checks.ts';
 import { runCommand, type Command } from '../command/run-command.ts';
@@ -21,15 +22,17 @@ import { removeFromHost } from '../hosts/remove-from-host.ts';
 import type { BranchChange, Principal, Snapshots } from '../platform.ts';
 import { getHistoryRetention, lockProject } from '../projects/project-rows.ts';
 import { getSnapshotRow } from './get-snapshot.ts';
-import type { SnapshotRow } from './snapshot-rows.ts';
+import { holdSnapshotRow, type SnapshotRow } from './snapshot-rows.ts';
 
 interface RestoreSnapshotInput {
   readonly projectId: string;
   readonly branchId: BranchId;
   readonly source: string;
+  /** The branch whose place it is to take: nobody may change it meanwhile. */
+  readonly targetId: string | null;
 }
 
-/** Makes the volume of a branch out of that of a snapshot. If that fails for good, the branch goes. */
+/** Makes the volume of a branch out of that of a snapshot. If that fails for good, the branch goes, and the target is as it was. */
 export const restoreSnapshotOperation: OperationDefinition<RestoreSnapshotInput, PlatformDeps> = {
   kind: 'restore_snapshot',
   action: 'create_branch',
@@ -48,8 +51,12 @@ export const restoreSnapshotOperation: OperationDefinition<RestoreSnapshotInput,
       return done;
     },
   },
-  onFailure: async ({ deps }, { projectId, branchId }) => {
-    await transact(deps, (work) => discardBranch(work, { projectId, branchId }));
+  onFailure: async ({ deps }, { projectId, branchId, targetId }) => {
+    await transact(deps, async (work) => {
+      await discardBranch(work, { projectId, branchId });
+      // What was to finalize it is cancelled, and never runs.
+      if (targetId !== null) await undoRestore(work.tx, targetId, null);
+    });
     await removeFromHost(deps, projectId);
   },
 };
@@ -81,6 +88,7 @@ export async function restoreSnapshot(
   const { operations } = await runCommand(context, async (command) => {
     const { tx } = command;
     if (!(await lockProject(tx, projectId))) throw notFound('project', projectId);
+    if (!(await holdSnapshotRow(tx, snapshot.id))) throw notFound('snapshot', snapshotId);
     const target = await findBranchRow(tx, projectId, targetBranchId ?? snapshot.sourceBranchId);
     if (isFinal) {
       if (!target) {
@@ -96,7 +104,8 @@ export async function restoreSnapshot(
     await insertBranch(tx, { id: branchId, projectId, name, creatorUserId: principal.userId });
     await markRestored(tx, branchId, { snapshot, targetId: target?.id ?? null });
     await pasteCatalog(tx, sealFor(context.passwords, snapshot.catalog, branchId));
-    const order = { projectId, branchId, source: snapshot.volumeId };
+    const targetId = isFinal && target ? target.id : null;
+    const order = { projectId, branchId, source: snapshot.volumeId, targetId };
     const id = await command.enqueue(restoreSnapshotOperation, order, { projectId, branchId });
     if (isFinal && target) await orderFinalize(command, { branchId, target, dependsOn: [id] });
   });

@@ -111,6 +111,24 @@ export async function updateSnapshotRow(
     .execute();
 }
 
+/** Nobody deletes it until the commit. False if it is gone. */
+export async function holdSnapshotRow(tx: Transaction<Tables>, snapshotId: string): Promise<boolean> {
+  const row = await tx.selectFrom('snapshots').select('id').where('id', '=', snapshotId).forShare().executeTakeFirst();
+  return row !== undefined;
+}
+
+/** Locks it, so that nobody begins to restore it; true if a restore of it has not ended yet. */
+export async function isBeingRestored(tx: Transaction<Tables>, snapshotId: string): Promise<boolean> {
+  await tx.selectFrom('snapshots').select('id').where('id', '=', snapshotId).forUpdate().execute();
+  const branch = await tx
+    .selectFrom('branches')
+    .select('id')
+    .where('restored_from', '=', snapshotId)
+    .where('state', '=', 'init')
+    .executeTakeFirst();
+  return branch !== undefined;
+}
+
 /** @returns its volume, which is to be removed from the host; undefined if there was no such snapshot */
 export async function deleteSnapshotRow(tx: Transaction<Tables>, snapshotId: string): Promise<string | undefined> {
   const row = await tx.deleteFrom('snapshots').where('id', '=', snapshotId).returning('volume_id').executeTakeFirst();

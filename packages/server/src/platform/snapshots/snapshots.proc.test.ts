@@ -176,8 +176,12 @@ test('what cannot be done with snapshots is refused with the reason', async () =
   const create = (input: Parameters<typeof snapshots.create>[3]) =>
     snapshots.create(t.principal, projectId, branchId, input);
   const past = new Date('2020-01-01T00:00:00Z');
-  await expect(create({ at: { timestamp: past } })).rejects.toMatchObject({ code: 'MOMENT_OUT_OF_HISTORY' });
-  await expect(create({ at: { timestamp: past, lsn: '0/1' } })).rejects.toMatchObject({ code: 'INVALID_REQUEST' });
+  await expect(create({ at: { timestamp: past.toISOString() } })).rejects.toMatchObject({
+    code: 'MOMENT_OUT_OF_HISTORY',
+  });
+  await expect(create({ at: { timestamp: past.toISOString(), lsn: '0/1' } })).rejects.toMatchObject({
+    code: 'INVALID_REQUEST',
+  });
   await expect(create({ expiresAt: past })).rejects.toMatchObject({ code: 'INVALID_REQUEST' });
   await expect(create({ name: ' ' })).rejects.toMatchObject({ code: 'INVALID_REQUEST' });
   const { snapshot } = await create({ name: 'a' });
@@ -246,5 +250,38 @@ test('a full disk fails the snapshot at once, and leaves none', async () => {
     code: 'NO_SPACE',
   });
   expect(await t.platform.snapshots.list(t.principal, projectId)).toEqual([]);
+  await expectNoLeftovers(t);
+});
+
+test('a restore in place that fails leaves the branch as it was, and can be ordered again', async () => {
+  await using t = await testPlatform();
+  const { snapshots, branches } = t.platform;
+  const { projectId, branchId, endpointId } = await readyProject(t);
+  const { snapshot } = await snapshots.create(t.principal, projectId, branchId, {});
+  const restore = async () => await snapshots.restore(t.principal, projectId, snapshot.id, { isFinal: true });
+  t.host.failNext('branchVolume', new PlatformError('NO_SPACE', 'Cannot branch: the disk is full'));
+  await expect(restore()).rejects.toMatchObject({ code: 'NO_SPACE' });
+  await eventually(async () => (await branches.get(t.principal, projectId, branchId)).state === 'ready');
+  expect((await branches.list(t.principal, projectId, { limit: 10 })).items).toHaveLength(1);
+  const { branch } = await restore();
+  expect(branch).toMatchObject({ name: 'main', restoreStatus: 'finalized' });
+  expect(volumeOf(t, endpointId)).toBe(branch.id);
+  await expectNoLeftovers(t);
+});
+
+test('a snapshot cannot be deleted while a branch is made of it', async () => {
+  await using t = await testPlatform();
+  const { snapshots } = t.platform;
+  const { projectId, branchId } = await readyProject(t);
+  const { snapshot } = await snapshots.create(t.principal, projectId, branchId, {});
+  t.host.faults.delayMs = 300;
+  const restoring = snapshots.restore(t.principal, projectId, snapshot.id, {});
+  const count = async () => (await t.platform.branches.list(t.principal, projectId, { limit: 10 })).items.length;
+  await eventually(async () => (await count()) === 2);
+  const remove = async () => await snapshots.delete(t.principal, projectId, snapshot.id);
+  await expect(remove()).rejects.toMatchObject({ code: 'PROJECT_LOCKED', message: /being restored/ });
+  await ended(t, (await restoring).operations);
+  await ended(t, await remove());
+  await expect(snapshots.restore(t.principal, projectId, snapshot.id, {})).rejects.toMatchObject({ code: 'NOT_FOUND' });
   await expectNoLeftovers(t);
 });

@@ -41,7 +41,9 @@ export async function restOf(parts: StoreParts, volume: Volume): Promise<Rest | 
     const horizonUs = timeUsOf(horizonOf(lineage, new Date()));
     const head = await findHeadOf(parts, { volume, lineage });
     const { begin, originId, points } = lineage;
-    const isWritten = (await findTime(head.wal, points[0]?.redoLsn ?? begin.lsn, horizonUs)).kind === 'cut';
+    const found = await findTime(head.wal, points[0]?.redoLsn ?? begin.lsn, horizonUs);
+    // WAL that is missing on the way tells nothing of what comes after it.
+    const isWritten = found.kind === 'cut' || found.lsn < head.lsn;
     if (isWritten || (originId !== null && begin.timeUs > horizonUs)) {
       return { why: 'its history is not older than its retention' };
     }

@@ -96,7 +96,7 @@ export async function makePlan(
   if (made) {
     const { timeline, consistentLsn } = made.point;
     const wal = await openLineageWal(head.wal.historyPath, timeline);
-    return { lsn: consistentLsn, timeUs: timeUsOf(afterNow()), wal, base: made.point };
+    return { lsn: consistentLsn, timeUs: timeUsOf(made.endedAt), wal, base: made.point };
   }
   if (!reached) throw outOfHistory(at, 'the volume is in use and has no restore point yet');
   return reached;
