@@ -40,11 +40,11 @@ export async function prepareFirstStart(volume: Volume): Promise<FirstStart | un
 export const isFirstStart = ({ dataPath, replicaOf }: Volume): boolean =>
   replicaOf === null && existsSync(join(dataPath, MARK));
 
-/** Removes the mark at once. Resolves when that is safe from a power failure too; nobody need wait for it. */
-export async function finishFirstStart({ dataPath }: Volume): Promise<void> {
+export function finishFirstStart({ dataPath }: Volume): void {
   rmSync(join(dataPath, MARK), { force: true });
-  // With the mark back, a subscription that a client makes from now on would be dropped as one of the parent's.
-  await syncDirectory(dataPath).catch(() => undefined);
+  // With the mark back after a power failure, a subscription that a client makes from now on would be dropped as one of
+  // the parent's. Nobody waits for it: that would slow every first start down for a moment's risk.
+  void syncDirectory(dataPath).catch(() => undefined);
 }
 
 /**

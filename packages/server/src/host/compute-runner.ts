@@ -352,7 +352,7 @@ export class ComputeRunner implements RunningCompute {
       // A refused change must not keep a compute asleep: who ordered it gets the refusal from `applyCatalog`.
       this.#logError(error, 'catalog change not applied at start');
     }
-    if (isFirst) void finishFirstStart(must(this.#volume));
+    if (isFirst) finishFirstStart(must(this.#volume));
     return connection;
   }
 

@@ -85,7 +85,7 @@ async function run<T>(
   });
   try {
     await process.waitReady(START_MS);
-    if (first) await finishFirstStart(volume);
+    if (first) finishFirstStart(volume);
     return await work({ pgVersion, directory, owner, password });
   } finally {
     await process.stop();

@@ -358,14 +358,16 @@ class LocalVolumeStore implements VolumeStore {
     const { layout, lineageTurns, backend } = this.#parts;
     await this.#archives.remove(volumeId);
     const trash = layout.treeDir('trash');
-    const path = join(trash, `${volumeId}.${randomBytes(4).toString('hex')}`);
+    // Not as points are named, which others remove from there.
+    const prefix = `${volumeId}.gone.`;
+    const path = join(trash, `${prefix}${randomBytes(4).toString('hex')}`);
     if (await lineageTurns.take(volumeId, () => renameIfThere(layout.volumeDir(volumeId), path))) {
       await syncDirectory(layout.treeDir('volumes'));
     }
     this.#looks.delete(volumeId);
     this.#replicas.forget(volumeId);
     for (const name of await readdir(trash)) {
-      if (name.startsWith(`${volumeId}.`)) await backend.removeTree(join(trash, name));
+      if (name.startsWith(prefix)) await backend.removeTree(join(trash, name));
     }
     await this.#removeLogs(volumeId);
   }

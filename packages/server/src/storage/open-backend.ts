@@ -69,7 +69,7 @@ export async function openBackend(options: OpenBackendOptions): Promise<StorageB
       throw cannotUse(kept, `volumes are stored so, but ${messageOf(error)}`, error);
     }
   }
-  if (kept) await assertNothingLost(options, kept);
+  if (kept) await assertNothingLost(hostDir, kept);
   const obstacles: string[] = [];
   for (const layout of LAYOUTS_OF[setting]) {
     try {
@@ -116,17 +116,23 @@ async function mayHoldVolumes({ hostDir, log }: OpenBackendOptions, layout: Layo
 }
 
 /**
- * WAL and archives of volumes lie beside the pool. Where they are and the pool is not (its disk is not mounted, say), a
- * new one would have them removed as belonging to nobody.
+ * WAL of volumes lies beside the pool. Where it is and the pool is not (its disk is not mounted, say), a new one would
+ * have it removed as belonging to nobody.
  */
-async function assertNothingLost({ hostDir }: OpenBackendOptions, kept: Layout): Promise<void> {
+async function assertNothingLost(hostDir: string, kept: Layout): Promise<void> {
   if (!isPool(kept) || (await findPool(hostDir))) return;
-  for (const name of ['wal', 'archive']) {
-    const path = join(hostDir, name);
-    const entries = await readdir(path).catch((): string[] => []);
-    if (entries.length === 0) continue;
-    const why = `its image ${poolPaths(hostDir).imagePath} is missing, while ${path} belongs to volumes in it`;
-    throw cannotUse(kept, `${why}. Put it back, or remove ${path} if they are to be given up`);
+  const path = join(hostDir, 'wal');
+  if (!(await hasEntries(path))) return;
+  const why = `its image ${poolPaths(hostDir).imagePath} is missing, while ${path} belongs to volumes in it`;
+  throw cannotUse(kept, `${why}. Put it back, or remove ${path} if they are to be given up`);
+}
+
+async function hasEntries(path: string): Promise<boolean> {
+  try {
+    return (await readdir(path)).length > 0;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return false;
+    throw error;
   }
 }
 
@@ -253,6 +259,7 @@ export async function createPool({ hostDir, isRoot, bytesMax, log }: CreatePoolO
   if (kept && (await mayHoldVolumes({ hostDir, setting: 'auto', isRoot, log }, kept))) {
     throw refuse('CONFLICT', `volumes are stored by ${kept} already, and a pool would not take them in`);
   }
+  if (kept) await assertNothingLost(hostDir, kept);
   if (bytesMax !== null && bytesMax < POOL_MIN_BYTES) throw refuse('INVALID_REQUEST', 'it takes 320 MB at least');
   for (const layout of ['btrfs', 'reflink'] as const) {
     if ((await findObstacle(layout, { hostDir, setting: 'auto', isRoot, log })) === undefined) {

@@ -336,7 +336,7 @@ describe.each(cases.filter(({ canRun }) => canRun))('volumes on $name', ({ setti
 
   it('removes at the second try what a failed deletion has left', async () => {
     await store.create({ volumeId: 'br-stuck', engine, owner: ownerOf(9), ...kept });
-    execFileSync('mv', [join(root(), 'volumes/br-stuck'), join(root(), 'trash/br-stuck.0')]);
+    execFileSync('mv', [join(root(), 'volumes/br-stuck'), join(root(), 'trash/br-stuck.gone.0')]);
     await store.delete('br-stuck');
     expect(await readdir(join(root(), 'trash'))).toEqual([]);
     for (const name of ['wal', 'history']) expect(await readdir(join(hostDir, name)), name).toEqual([]);

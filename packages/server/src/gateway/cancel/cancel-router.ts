@@ -18,8 +18,8 @@ import { TokenBuckets } from '../limits/rate-limits.ts';
 /** Time for a cancel on its way through worker and compute. */
 const CANCEL_TIMEOUT_MS = 5_000;
 
-/** Cancels with keys that nobody has, per /24 or /64: 60 in any minute. Those that hit cost nothing. */
-const MISSES = { perSecond: 0.5, burst: 30 } as const;
+/** Cancels with keys that nobody has, per /24 or /64: 60 in any minute. Those that hit cost nothing in the end. */
+const MISSES = { perSecond: 0.25, burst: 45 } as const;
 
 /** What workers answer one another. Clients get no answer, as from Postgres. */
 const HIT = 'Y';
@@ -60,14 +60,17 @@ export class CancelRouter {
 
   /** A client's request; done when the compute has taken it. Never throws: there is nobody to tell. */
   async cancel(key: CancelKey, address: string): Promise<void> {
-    const prefix = addressPrefix(address);
-    // Taken first, so that many at once are no way around it.
-    if (!this.#misses.take(prefix, performance.now())) return;
     const { keys, workerIndex, log } = this.#options;
     const owner = keys.workerOf(key);
+    const prefix = addressPrefix(address);
+    const isOwn = owner === workerIndex && keys.find(key) !== undefined;
+    // Taken before another worker is asked, so that many at once are no way around it.
+    if (!isOwn && !this.#misses.take(prefix, performance.now())) return;
     try {
-      const isHit = owner === workerIndex ? await this.#cancelOwn(key) : await this.#askWorker(owner, key);
-      if (isHit) this.#misses.giveBack(prefix, performance.now());
+      if (isOwn) await this.#cancelOwn(key);
+      else if (owner !== workerIndex && (await this.#askWorker(owner, key))) {
+        this.#misses.giveBack(prefix, performance.now());
+      }
     } catch (error) {
       log.warn({ err: error, owner }, 'cannot pass on a cancel request');
     }

@@ -110,6 +110,7 @@ export async function isRemoved(db: Kysely<Tables>, endpointId: string): Promise
     .where('d.endpoint_id', '=', endpointId)
     .where('d.is_deleted', '=', true)
     .where('e.id', 'is', null)
+    .where((eb) => eb.not(eb.exists(eb.selectFrom('host_removals as r').select('r.id').where('r.id', '=', endpointId))))
     .executeTakeFirst();
   return row !== undefined;
 }

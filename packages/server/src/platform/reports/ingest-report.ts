@@ -30,11 +30,19 @@ export async function ingestReport(deps: PlatformDeps, report: EndpointReport): 
   });
   if (found === 'unknown') return false;
   deps.reported.notify();
-  // A push of its spec that overtook its deletion has brought it back to the host; mostly it is gone there.
-  if (found === 'removed') await unlessNotFound(deps.host.removeEndpoint(report.endpointId));
+  if (found === 'removed') void removeAgain(deps, report.endpointId);
   const endedIds = report.runs.filter((run) => run.ended).map((run) => run.computeId);
   if (endedIds.length > 0) await deps.host.acknowledgeRuns(endedIds);
   return true;
+}
+
+/** A push of its spec that overtook its deletion has brought it back to the host; mostly it is gone there. */
+async function removeAgain({ host, log }: PlatformDeps, endpointId: EndpointReport['endpointId']): Promise<void> {
+  try {
+    await unlessNotFound(host.removeEndpoint(endpointId));
+  } catch (error) {
+    log.warn({ err: error, endpointId }, 'removed endpoint is still on the host');
+  }
 }
 
 async function storeSeen(

@@ -56,7 +56,8 @@ export async function resolveMoment(options: ResolveOptions): Promise<ResolvedMo
 /** @throws PlatformError MOMENT_OUT_OF_HISTORY if a time is in the future, or older than what the lineage keeps */
 export function assertKept(lineage: Lineage, at: PastMoment, now: Date): void {
   if (at.kind !== 'time') return;
-  if (at.timeUs > timeUsOf(now)) throw outOfHistory(at, 'timestamp is in the future');
+  // Of `now` the microseconds are not known.
+  if (at.timeUs > timeUsOf(now) + 999) throw outOfHistory(at, 'timestamp is in the future');
   const horizon = horizonOf(lineage, now);
   if (at.timeUs < timeUsOf(horizon)) throw beforeWindow(at, horizon);
 }
