@@ -26,7 +26,7 @@ export function makeVerifier(password: string, iterations = DEFAULT_ITERATIONS, 
 
 /**
  * Parses a verifier; undefined for anything else (an md5 hash, say), or an iteration count out of bounds.
- * @param iterationsMin less only for the platform's own role, whose password is random
+ * @param iterationsMin less only where no login is checked against it, or for the platform's own random password
  */
 export function parseVerifier(text: string, iterationsMin: number = ITERATIONS.min): ScramVerifier | undefined {
   const match = /^SCRAM-SHA-256\$(\d{1,7}):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]{44}):([A-Za-z0-9+/=]{44})$/.exec(text);

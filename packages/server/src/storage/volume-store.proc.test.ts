@@ -509,7 +509,7 @@ function fill(path: string): void {
 }
 
 describe.runIf(isRoot && has('mkfs.btrfs'))('the pool', () => {
-  it('whose image is missing is not made anew while WAL and archives of its volumes are there', async () => {
+  it('whose image is missing is not made anew while WAL of its volumes is there', async () => {
     const hostDir = join(base, 'host-lost-pool');
     const store = await openStore(hostDir, 'auto');
     const volume = await store.create({ volumeId: 'br-kept', engine, owner: ownerOf(1), ...kept });

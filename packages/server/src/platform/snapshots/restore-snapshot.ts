@@ -32,7 +32,10 @@ interface RestoreSnapshotInput {
   readonly targetId: string | null;
 }
 
-/** Makes the volume of a branch out of that of a snapshot. If that fails for good, the branch goes, and the target is as it was. */
+/**
+ * Makes the volume of a branch out of that of a snapshot. If that fails for good, the branch goes, and the target is as
+ * it was.
+ */
 export const restoreSnapshotOperation: OperationDefinition<RestoreSnapshotInput, PlatformDeps> = {
   kind: 'restore_snapshot',
   action: 'create_branch',
