@@ -40,13 +40,14 @@ export function withDescendants(pids: readonly number[], all = listOsProcesses()
   return all.filter((p) => wanted.has(p.pid));
 }
 
-/** CPU time that a process has used in its life, in seconds. */
+/** CPU time that a process has used in its life, in seconds, with that of its children that have ended. */
 export function cpuSeconds(pid: number): number {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     const ticksPerSecond = 100; // USER_HZ, the same on every Linux that Node runs on
-    return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+    const [user, system, childrenUser, childrenSystem] = fields.slice(11, 15).map(Number);
+    return ((user ?? 0) + (system ?? 0) + (childrenUser ?? 0) + (childrenSystem ?? 0)) / ticksPerSecond;
   } catch {
     return 0;
   }

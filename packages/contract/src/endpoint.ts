@@ -14,7 +14,7 @@ export const pgSettings = Type.Record(Type.String(), Type.String(), {
 });
 
 /** Taken, and without effect: every compute of Tenantry is a process on its host. */
-export const provisioner = choice(['k8s-pod', 'k8s-neonvm'], 'Has no effect.');
+export const provisioner = choice(['k8s-pod', 'k8s-neonvm', 'serverless-platform'], 'Has no effect.');
 
 export const POOLER_SETTINGS_REFUSED = 'the pooler takes no settings';
 export const PRELOAD_LIBRARIES_REFUSED = 'libraries cannot be chosen for preloading';

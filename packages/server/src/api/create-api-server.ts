@@ -37,7 +37,7 @@ export interface ApiServerOptions extends PlainRoutesOptions {
   };
   readonly log: Log;
   /** Undefined: no limit. */
-  readonly rateLimit?: RateLimitOptions;
+  readonly rateLimit?: RateLimitOptions | undefined;
   /** Called after each answer, for metrics. Must not throw. */
   readonly onAnswer?: (answer: ApiAnswer) => void;
   /** Longest that a handler may take; clients give up after 60 seconds. */

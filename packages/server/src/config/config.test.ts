@@ -17,6 +17,7 @@ describe('readConfig', () => {
       databaseUrl: undefined,
       storage: 'auto',
       minSuspendSeconds: 60,
+      apiRequestsPerMinute: 0,
       archiveAfterDays: 14,
       gatewayWorkers: 4,
       computesAwakeMax: null,

@@ -23,6 +23,8 @@ export interface Config {
   /** Undefined: made at first start, kept in the data directory. */
   readonly adminKey: Secret | undefined;
   readonly minSuspendSeconds: number;
+  /** Of one API key; 0: no limit. */
+  readonly apiRequestsPerMinute: number;
   /** Branches as old as this that nobody uses are kept compressed; 0: none ever. */
   readonly archiveAfterDays: number;
   readonly gatewayWorkers: number;
@@ -84,6 +86,12 @@ export const SETTINGS = {
     '60',
     'Smallest suspend_timeout_seconds that the API accepts.',
   ),
+  apiRequestsPerMinute: setting(
+    'TENANTRY_API_REQUESTS_PER_MINUTE',
+    'api-requests-per-minute',
+    '0',
+    'Requests that an API key may make, four seconds of them at once; more are answered with 429. 0: no limit.',
+  ),
   archiveAfterDays: setting(
     'TENANTRY_ARCHIVE_AFTER_DAYS',
     'archive-after-days',
@@ -136,6 +144,7 @@ export function readConfig(
     storage: oneOf(values, 'storage', ['auto', 'btrfs', 'reflink', 'zfs', 'copy']),
     adminKey: values.adminKey ? new Secret(adminKey(values.adminKey)) : undefined,
     minSuspendSeconds: integer(values, 'minSuspendSeconds', 1, 604_800, 60),
+    apiRequestsPerMinute: integer(values, 'apiRequestsPerMinute', 0, 1_000_000, 0),
     archiveAfterDays: days(values, 'archiveAfterDays', 36_500),
     gatewayWorkers: integer(values, 'gatewayWorkers', 1, 256, cores),
     computesAwakeMax: values.computesAwakeMax ? integer(values, 'computesAwakeMax', 1, 1_000_000, 1) : null,

@@ -43,6 +43,13 @@ test('words that clients know', () => {
     message: 'The endpoint has been disabled. Enable it using Neon API and retry.',
   });
   expect(fieldsOf(new PlatformError('ACTIVE_ENDPOINTS_LIMIT_EXCEEDED', 'x'))).toMatchObject({ sqlstate: '53000' });
+  for (const code of ['HOST_UNAVAILABLE', 'DEADLINE_EXCEEDED', 'OPERATION_FAILED', 'INTERNAL'] as const) {
+    expect(fieldsOf(new PlatformError(code, 'x'))).toMatchObject({
+      sqlstate: 'XX000',
+      message: "Couldn't connect to compute node",
+    });
+  }
+  expect(fieldsOf(new PlatformError('RATE_LIMITED', 'x'))).toMatchObject({ sqlstate: 'XX000' });
   expect(fieldsOf(new PlatformError('COMPUTE_START_FAILED', 'Cannot start the compute: why'))).toMatchObject({
     sqlstate: '57P03',
     message: 'Cannot start the compute: why',

@@ -12,17 +12,17 @@ interface GatewayErrorOptions {
   readonly failure?: FailureKind;
 }
 
-/**
- * A refusal in the words that clients of Neon know. Severity ERROR and SQLSTATE XX000 (a proxy's, not Postgres')
- * unless Postgres has a state of its own for it.
- */
+/** "internal_error": what Neon's proxy sends with whatever it says itself. */
+const XX000 = 'XX000';
+
+/** A refusal in the words that clients of Neon know, with severity and SQLSTATE of its proxy. */
 export class GatewayError extends Error {
   override readonly name = 'GatewayError';
   readonly sqlstate: string;
   readonly severity: string;
   readonly failure: FailureKind;
 
-  constructor(message: string, { sqlstate = 'XX000', severity = 'ERROR', failure = 'user' }: GatewayErrorOptions = {}) {
+  constructor(message: string, { sqlstate = XX000, severity = 'ERROR', failure = 'user' }: GatewayErrorOptions = {}) {
     super(message);
     this.sqlstate = sqlstate;
     this.severity = severity;
@@ -68,15 +68,20 @@ const KINDS: Readonly<Record<ErrorKind, { readonly sqlstate: string; readonly fa
   internal: { sqlstate: 'XX000', failure: 'service' },
 };
 
-/** Codes whose words clients know; of every other code the message is shown. */
-const MESSAGES: Partial<Record<ErrorCode, string>> = {
-  NOT_FOUND: ENDPOINT_UNKNOWN,
-  ENDPOINT_DISABLED,
-  ACTIVE_ENDPOINTS_LIMIT_EXCEEDED:
-    'You have exceeded the limit of concurrently active endpoints. Please suspend some endpoints and try again.',
-  RATE_LIMITED,
-  OPERATION_FAILED: COMPUTE_UNREACHABLE,
-  INTERNAL: COMPUTE_UNREACHABLE,
+/** Codes that Neon has words for, which go with its SQLSTATE; of every other code the message is shown. */
+const NEON: Partial<Record<ErrorCode, { readonly message: string; readonly sqlstate?: string }>> = {
+  NOT_FOUND: { message: ENDPOINT_UNKNOWN },
+  ENDPOINT_DISABLED: { message: ENDPOINT_DISABLED },
+  ACTIVE_ENDPOINTS_LIMIT_EXCEEDED: {
+    message:
+      'You have exceeded the limit of concurrently active endpoints. Please suspend some endpoints and try again.',
+    sqlstate: '53000',
+  },
+  RATE_LIMITED: { message: RATE_LIMITED },
+  HOST_UNAVAILABLE: { message: COMPUTE_UNREACHABLE },
+  DEADLINE_EXCEEDED: { message: COMPUTE_UNREACHABLE },
+  OPERATION_FAILED: { message: COMPUTE_UNREACHABLE },
+  INTERNAL: { message: COMPUTE_UNREACHABLE },
 };
 
 /** What the client is told, and how it is counted. `isBug`: nobody expected this error, so it belongs in the log. */
@@ -101,8 +106,16 @@ function toGatewayError(error: unknown): GatewayError {
   if (error instanceof ProtocolError) {
     return new GatewayError(error.message, { sqlstate: PROTOCOL_VIOLATION, severity: 'FATAL' });
   }
-  if (error instanceof PlatformError) return new GatewayError(MESSAGES[error.code] ?? error.message, KINDS[error.kind]);
+  if (error instanceof PlatformError) {
+    const { message, ...options } = { message: error.message, ...KINDS[error.kind], ...neonOf(error.code) };
+    return new GatewayError(message, options);
+  }
   return new GatewayError(COMPUTE_UNREACHABLE, KINDS.internal);
+}
+
+function neonOf(code: ErrorCode): { readonly message: string; readonly sqlstate: string } | undefined {
+  const words = NEON[code];
+  return words && { sqlstate: XX000, ...words };
 }
 
 /** The words of Postgres for a protocol that is not 3.x; a client of protocol 2 needs them in its own form. */
@@ -120,8 +133,7 @@ export const ADMIN_SHUTDOWN = errorResponse({
 
 export const endpointUnknown = (): GatewayError => new GatewayError(ENDPOINT_UNKNOWN);
 export const endpointDisabled = (): GatewayError => new GatewayError(ENDPOINT_DISABLED);
-export const computeUnreachable = (): GatewayError =>
-  new GatewayError(COMPUTE_UNREACHABLE, { sqlstate: '57P03', failure: 'compute' });
+export const computeUnreachable = (): GatewayError => new GatewayError(COMPUTE_UNREACHABLE, { failure: 'compute' });
 
 export const endpointNotSpecified = (): GatewayError =>
   new GatewayError(
@@ -151,12 +163,12 @@ export const protectedRole = (): GatewayError =>
   );
 
 export const wrongPassword = (user: string): GatewayError =>
-  new GatewayError(`password authentication failed for user '${user}'`, { sqlstate: '28P01' });
+  new GatewayError(`password authentication failed for user '${user}'`);
 
 export const tooManyAttempts = (): GatewayError =>
-  new GatewayError('Too many connections to this endpoint. Please try again later.', KINDS.rate_limited);
+  new GatewayError('Too many connections to this endpoint. Please try again later.', { failure: 'rate_limited' });
 
-export const blockedAfterFailures = (): GatewayError => new GatewayError(RATE_LIMITED, KINDS.rate_limited);
+export const blockedAfterFailures = (): GatewayError => new GatewayError(RATE_LIMITED, { failure: 'rate_limited' });
 
 export const shuttingDown = (): GatewayError =>
   new GatewayError('The gateway is shutting down', { sqlstate: '57P03', severity: 'FATAL', failure: 'service' });

@@ -158,10 +158,13 @@ describe('refusals', () => {
       return { message, code };
     });
 
+  const WRONG = { message: "password authentication failed for user 'alice'", code: 'XX000' };
+  const BLOCKED = { message: "You've exceeded the rate limit. Please wait a moment and try again.", code: 'XX000' };
+
   test('wrong password, unknown role and unknown role of a sleeping compute read the same', async () => {
     const text = (user: string): unknown => ({
       message: `password authentication failed for user '${user}'`,
-      code: '28P01',
+      code: 'XX000',
     });
     expect(await failure({ password: 'wrong' })).toEqual(text('alice'));
     expect(await failure({ user: 'nobody' })).toEqual(text('nobody'));
@@ -202,12 +205,12 @@ describe('refusals', () => {
     await selectOne();
     await bed.postgres.admin("alter role alice password 'changed'");
     const pool = await Promise.all(Array.from({ length: 20 }, () => failure({ password: 'changed' })));
-    expect(pool[0]).toMatchObject({ code: '28P01' });
+    expect(pool[0]).toMatchObject(WRONG);
     await until(
       async () => (await failure({ password: 'changed' }).then((result) => JSON.stringify(result))) === '{"one":1}',
     );
     expect(await selectOne({ password: 'changed' })).toEqual({ one: 1 });
-    expect(await failure({})).toMatchObject({ code: '28P01' });
+    expect(await failure({})).toMatchObject(WRONG);
     await bed.postgres.admin(`alter role alice password '${PASSWORD}'`);
     bed.directory.put({ roles: { alice: must(await bed.postgres.verifierOf('alice')) } });
     expect(await selectOne()).toEqual({ one: 1 });
@@ -255,7 +258,7 @@ describe('refusals', () => {
 
   test('a disabled endpoint, after authentication only, and an address that is not allowed', async () => {
     bed.directory.put({ disabled: true });
-    expect(await failure({ password: 'wrong' })).toMatchObject({ code: '28P01' });
+    expect(await failure({ password: 'wrong' })).toMatchObject(WRONG);
     expect(await failure({})).toMatchObject({ message: expect.stringMatching(/^The endpoint has been disabled/) });
     bed.directory.put({ disabled: false, allowedIps: ['10.0.0.0/8'] });
     expect(await failure({})).toMatchObject({
@@ -265,11 +268,29 @@ describe('refusals', () => {
     expect(await selectOne()).toEqual({ one: 1 });
   });
 
-  test('ten wrong passwords block the address for the endpoint', async () => {
-    const { port } = await bed.addGateway({ workerIndex: 3, workers: 8 });
-    for (let i = 0; i < 10; i++) expect(await failure({ port, password: 'wrong' })).toMatchObject({ code: '28P01' });
-    expect(await failure({ port })).toMatchObject({ code: '53300' });
-    expect(await selectOne()).toEqual({ one: 1 });
+  describe('guessed passwords', () => {
+    /** Two workers of eight, and an endpoint that no other test fails to log in to. */
+    const arrange = async (endpointId: string) => {
+      bed.directory.put({ endpointId, roles: must(bed.directory.entries.get(ENDPOINT)).roles });
+      const workers = await Promise.all([3, 4].map((workerIndex) => bed.addGateway({ workerIndex, workers: 8 })));
+      return async (i: number, password: string): Promise<unknown> =>
+        await failure({ port: must(workers[i % 2]).port, options: `endpoint=${endpointId}`, password });
+    };
+
+    test('ten block the address for the endpoint, whichever workers they came to', async () => {
+      const guess = await arrange('ep-guessed');
+      for (let i = 0; i < 10; i++) expect(await guess(i, 'wrong')).toEqual(WRONG);
+      for (let i = 0; i < 2; i++) expect(await guess(i, PASSWORD)).toEqual(BLOCKED);
+      expect(await selectOne()).toEqual({ one: 1 });
+    });
+
+    test('of a hundred at once over two workers ten at most are judged', async () => {
+      const guess = await arrange('ep-guessed-at-once');
+      const answers = await Promise.all(Array.from({ length: 100 }, async (_, i) => await guess(i, 'wrong')));
+      const refused = answers.filter((answer) => (answer as { message: string }).message !== WRONG.message);
+      expect(refused).toEqual(refused.map(() => BLOCKED));
+      expect(refused.length).toBeGreaterThanOrEqual(90);
+    });
   });
 
   const address = Object.values(networkInterfaces())
@@ -618,6 +639,39 @@ describe('sessions', () => {
     const client = await RawClient.open(two.port);
     await client.send(cancelRequest({ processId: processID, secret: int32(secretKey) })).rest();
     expect(await long).toBe('57014');
+    await victim.end();
+  });
+
+  test('sixty cancels with keys that nobody has, over all workers, and the address may cancel its own only', async () => {
+    const [one, two] = await Promise.all([1, 2].map((workerIndex) => bed.addGateway({ workerIndex, workers: 8 })));
+    const ports = [must(one).port, must(two).port];
+    const cancel = async (port: number | undefined, processId: number, secret: Buffer): Promise<void> => {
+      const client = await RawClient.open(must(port));
+      await client.send(cancelRequest({ processId, secret })).rest();
+    };
+    const victim = await connectPg({ port: must(ports[0]) });
+    const { processID, secretKey } = victim as unknown as { processID: number; secretKey: number };
+    const isCanceled = async (port: number | undefined): Promise<boolean> => {
+      const query = victim.query('select pg_sleep(1)').then(
+        () => false,
+        () => true,
+      );
+      await until(
+        async () =>
+          (
+            await bed.postgres.admin(
+              "select 1 from pg_stat_activity where query = 'select pg_sleep(1)' and wait_event = 'PgSleep'",
+            )
+          ).length > 0,
+      );
+      await cancel(port, processID, int32(secretKey));
+      return await query;
+    };
+    expect(await isCanceled(ports[1])).toBe(true);
+    // Keys of worker 1, 2 and 5, which is not there.
+    for (let i = 0; i < 60; i++) await cancel(ports[i % 2], 8 * (i + 1) + ([1, 2, 5][i % 3] ?? 1), int32(i));
+    expect(await isCanceled(ports[1])).toBe(false);
+    expect(await isCanceled(ports[0])).toBe(true);
     await victim.end();
   });
 

@@ -13,8 +13,9 @@ import { LoginPermits } from './limits/login-permits.ts';
 import { RoleVerifiers } from './login/role-verifiers.ts';
 import type { ComputeBroker, EndpointDirectory, GatewayObserver } from './ports.ts';
 import { ServedClient, type ServeParts } from './serve-client.ts';
+import { WorkerLink } from './workers/worker-link.ts';
 
-/** Clients in login, per worker. */
+/** Clients in login, over all workers, and those that wait for a place, per worker. */
 const ADMISSION = { activePerAddress: 256, active: 2_048, heldPerAddress: 8_192, held: 16_384 } as const;
 
 /** Logins at once to one compute, per worker. */
@@ -69,7 +70,8 @@ export function createGateway(options: GatewayOptions): Gateway {
 
 class PgGateway implements Gateway {
   readonly #options: GatewayOptions;
-  readonly #admission = new Admission(ADMISSION);
+  readonly #admission: Admission;
+  readonly #link: WorkerLink;
   readonly #parts: ServeParts;
   readonly #server: Server;
   readonly #clients = new Set<ServedClient>();
@@ -83,15 +85,21 @@ class PgGateway implements Gateway {
     const { workerIndex, workers, certificates, mockAuthKey } = options;
     this.#options = options;
     this.#tls = createServerTls(certificates);
+    this.#admission = new Admission({
+      ...ADMISSION,
+      activePerAddress: Math.ceil(ADMISSION.activePerAddress / workers),
+      active: Math.ceil(ADMISSION.active / workers),
+    });
+    this.#link = new WorkerLink(options);
     const cancelKeys = new CancelKeys(workerIndex, workers);
     this.#parts = {
       ...options,
       verifiers: new RoleVerifiers({ ...options, mockAuthKey: mockAuthKey.reveal() }),
-      limits: new LoginLimits(),
+      limits: new LoginLimits(this.#link),
       permits: new LoginPermits(LOGINS_PER_COMPUTE_MAX),
       currentTls: () => this.#tls,
       cancelKeys,
-      cancelRouter: new CancelRouter({ ...options, keys: cancelKeys }),
+      cancelRouter: new CancelRouter({ ...options, keys: cancelKeys, link: this.#link }),
       loginTimeoutMs: options.loginTimeoutMs ?? LOGIN_TIMEOUT_MS,
     };
     this.#server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) =>
@@ -101,7 +109,7 @@ class PgGateway implements Gateway {
 
   async listen(): Promise<{ readonly port: number }> {
     const { listenAddress, pgPort } = this.#options;
-    await this.#parts.cancelRouter.listen();
+    await this.#link.listen();
     this.#server.listen({ host: listenAddress, port: pgPort, reusePort: true, backlog: BACKLOG });
     await once(this.#server, 'listening');
     this.#server.on('error', (error) => this.#options.log.error({ err: error }, 'cannot accept clients'));
@@ -119,7 +127,7 @@ class PgGateway implements Gateway {
     for (const client of this.#clients) client.terminate();
     await Promise.race([closed, delay(GOODBYE_MS)]);
     for (const socket of this.#sockets) socket.destroy();
-    await this.#parts.cancelRouter.close();
+    await this.#link.close();
   }
 
   #accept(socket: Socket): void {

@@ -130,7 +130,10 @@ export class ServedClient {
     const answer = toErrorAnswer(error);
     observer.connectFailed(answer.failure);
     if (answer.isBug) log.error({ err: error, address: this.#address }, 'cannot connect a client');
-    else log.debug({ reason: messageOf(error), sqlstate: answer.sqlstate, address: this.#address }, 'client refused');
+    else {
+      const level = answer.failure === 'service' ? 'warn' : 'debug';
+      log[level]({ reason: messageOf(error), sqlstate: answer.sqlstate, address: this.#address }, 'client refused');
+    }
     const isSilent = error instanceof ProtocolError && !this.#isStarted;
     closeAfter(socket, isSilent ? undefined : Buffer.concat([this.#greeting, answer.bytes]));
   }

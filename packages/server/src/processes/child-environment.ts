@@ -18,6 +18,7 @@ export function childEnvironment(
     storage: config.storage,
     adminKey: adminKey.reveal(),
     minSuspendSeconds: String(config.minSuspendSeconds),
+    apiRequestsPerMinute: String(config.apiRequestsPerMinute),
     archiveAfterDays: String(config.archiveAfterDays),
     gatewayWorkers: String(config.gatewayWorkers),
     computesAwakeMax: config.computesAwakeMax === null ? '' : String(config.computesAwakeMax),

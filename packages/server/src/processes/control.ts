@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Kysely } from 'kysely';
 import type { ClientConfig } from 'pg';
 import { createApiServer } from '../api/create-api-server.ts';
+import type { RateLimitOptions } from '../api/rate-limit.ts';
 import { checkPgSettings } from '../compute/settings.ts';
 import { DirectoryServer } from '../directory/directory-server.ts';
 import { createEngineStore } from '../engines/engine-store.ts';
@@ -117,6 +118,7 @@ async function serve(context: ProcessContext, embedded: EmbeddedPostgres | undef
     }),
     findEndpoint: (endpointId) => findDirectoryEntry(metadata.db, endpointId),
     version: VERSION,
+    rateLimit: rateLimitOf(config.apiRequestsPerMinute),
   });
   const { port } = await api.listen();
   return {
@@ -165,3 +167,6 @@ function makeMetrics(db: Kysely<Tables>, host: Host, directory: DirectoryServer)
     replicaLags: async () => await listReplicaLags(db),
   });
 }
+
+const rateLimitOf = (requestsPerMinute: number): RateLimitOptions | undefined =>
+  requestsPerMinute === 0 ? undefined : { requestsPerMinute, burst: Math.ceil(requestsPerMinute / 15) };

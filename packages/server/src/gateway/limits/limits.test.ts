@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import { createLog } from '../../kernel/log.ts';
+import { WorkerLink } from '../workers/worker-link.ts';
 import { LoginLimits } from './login-limits.ts';
 import { LoginPermits } from './login-permits.ts';
 import { FailureBreaker, TokenBuckets } from './rate-limits.ts';
@@ -40,22 +42,36 @@ test('failures block only when they come close together', () => {
   expect(breaker.isBlocked('k', 240)).toBe(false);
 });
 
-test('logins: 1,000 in a second pass, 10 wrong passwords block one address at one endpoint', () => {
+test('failures that come while a key is blocked overdraw it, and do not prolong the block', () => {
+  const breaker = new FailureBreaker({ failuresMax: 2, windowMs: 100, blockMs: 50 });
+  breaker.recordFailure('k', 0);
+  breaker.recordFailure('k', 90);
+  expect([breaker.isBlocked('k', 91), breaker.isOverdrawn('k')]).toEqual([true, false]);
+  breaker.recordFailure('k', 120);
+  expect([breaker.isBlocked('k', 139), breaker.isOverdrawn('k')]).toEqual([true, true]);
+  expect(breaker.isBlocked('k', 140)).toBe(false);
+  breaker.recordFailure('k', 141);
+  expect([breaker.isBlocked('k', 141), breaker.isOverdrawn('k')]).toEqual([false, false]);
+});
+
+test('logins: 1,000 in a second pass, 10 wrong passwords block one address at one endpoint', async () => {
   let now = 0;
-  const limits = new LoginLimits(() => now);
+  const link = new WorkerLink({ workerIndex: 0, workers: 1, runDir: '/nowhere', log: createLog('test', 'silent') });
+  const limits = new LoginLimits(link, () => now);
   for (let i = 0; i < 1000; i++) expect(limits.refusalOf(login('ep-a', '10.0.0.1'))).toBeUndefined();
   for (let i = 0; i < 500; i++) limits.refusalOf(login('ep-a', '10.0.0.1'));
-  expect(limits.refusalOf(login('ep-a', '10.0.0.1'))).toMatchObject({ sqlstate: '53300' });
+  expect(limits.refusalOf(login('ep-a', '10.0.0.1'))?.message).toMatch(/^Too many connections/);
   now = 1_000;
-  for (let i = 0; i < 10; i++) limits.recordFailure(login('ep-a', '10.0.0.1'));
+  for (let i = 0; i < 10; i++) expect(await limits.recordFailure(login('ep-a', '10.0.0.1'))).toBeUndefined();
+  expect((await limits.recordFailure(login('ep-a', '10.0.0.1')))?.message).toMatch(/rate limit/);
   expect(limits.refusalOf(login('ep-a', '10.0.0.1'))?.message).toMatch(/rate limit/);
   expect(limits.refusalOf(login('ep-a', '10.0.0.2'))).toBeUndefined();
   expect(limits.refusalOf(login('ep-b', '10.0.0.1'))).toBeUndefined();
-  limits.forgiveFailures(login('ep-a', '10.0.0.2'));
+  await limits.forgiveFailures(login('ep-a', '10.0.0.2'));
   expect(limits.refusalOf(login('ep-a', '10.0.0.1'))).toBeDefined();
-  limits.forgiveFailures(login('ep-a', '10.0.0.1'));
+  await limits.forgiveFailures(login('ep-a', '10.0.0.1'));
   expect(limits.refusalOf(login('ep-a', '10.0.0.1'))).toBeUndefined();
-  for (let i = 0; i < 10; i++) limits.recordFailure(login('ep-a', '10.0.0.1'));
+  for (let i = 0; i < 10; i++) await limits.recordFailure(login('ep-a', '10.0.0.1'));
   expect(limits.refusalOf(login('ep-a', '10.0.0.1'))).toBeDefined();
   now = 121_001;
   expect(limits.refusalOf(login('ep-a', '10.0.0.1'))).toBeUndefined();

@@ -54,16 +54,21 @@ export class FailureBreaker {
     return (this.#blockedUntil.get(key) ?? 0) > now;
   }
 
+  /** Counts a failure; the last that the window has room for blocks the key, and later ones do not prolong that. */
   recordFailure(key: string, now: number): void {
     const { failuresMax, windowMs, blockMs } = this.#options;
-    const recent = [...(this.#failures.get(key) ?? []).filter((at) => at > now - windowMs), now];
-    if (recent.length < failuresMax) {
-      this.#failures.put(key, recent);
-      return;
-    }
-    this.#failures.delete(key);
-    this.#blockedUntil.put(key, now + blockMs);
+    const isBlocked = this.isBlocked(key, now);
+    if (!isBlocked && this.#blockedUntil.get(key) !== undefined) this.forget(key);
+    const recent = [...(this.#failures.get(key) ?? []).filter((at) => isBlocked || at > now - windowMs), now];
+    this.#failures.put(key, recent);
+    if (!isBlocked && recent.length >= failuresMax) this.#blockedUntil.put(key, now + blockMs);
   }
+
+  /** Whether more failures were counted than lead to a block: those that were under way when it began. */
+  isOverdrawn(key: string): boolean {
+    return (this.#failures.get(key)?.length ?? 0) > this.#options.failuresMax;
+  }
+
   forget(key: string): void {
     this.#failures.delete(key);
     this.#blockedUntil.delete(key);

@@ -76,10 +76,12 @@ export async function authenticate(
   const proof =
     password === undefined ? await exchangeScram(client, verifier) : await checkPassword(password, verifier);
   if (!proof) {
-    parts.limits.recordFailure(attempt);
+    const refusal = await parts.limits.recordFailure(attempt);
     void forgiveIfOutdated(attempt, parts, parts.verifiers.refresh(entry, user, verifier));
-    throw wrongPassword(user);
+    throw refusal ?? wrongPassword(user);
   }
+  const refusal = parts.limits.refusalAfterFailures(attempt);
+  if (refusal) throw refusal;
   if (entry.disabled) throw endpointDisabled();
   const parameters = new Map(client.parameters);
   parameters.delete('options');
@@ -96,7 +98,7 @@ async function forgiveIfOutdated(
   { limits }: AuthenticationParts,
   refreshed: Promise<'outdated' | 'current'>,
 ): Promise<void> {
-  if ((await refreshed) === 'outdated') limits.forgiveFailures(attempt);
+  if ((await refreshed) === 'outdated') await limits.forgiveFailures(attempt);
 }
 
 /** Neither SNI nor options name the endpoint, so it must stand in the password, which we then have to see. */
