@@ -8,8 +8,11 @@ import { waitUntil } from '../support/wait-until.ts';
 /** Tables whose rows belong to a project. */
 const TABLES = ['projects', 'branches', 'endpoints', 'roles', 'databases', 'snapshots', 'snapshot_schedules'];
 
-/** Not looked into: templates, what Postgres keeps in its directories, and OS users, which are given out only once. */
-const INSIDES = ['*/uids/*', '*/templates/*', '*/volumes/*/data/*', '*/points/*/*'];
+/**
+ * Not looked into: templates, what Postgres keeps in its directories, OS users, which are given out only once, and the
+ * list of deleted volumes.
+ */
+const INSIDES = ['*/uids/*', '*/host/deleted-volumes', '*/templates/*', '*/volumes/*/data/*', '*/points/*/*'];
 
 /**
  * What an installation has on the machine: files and directories of the host (templates and the insides of Postgres

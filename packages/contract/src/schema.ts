@@ -13,7 +13,7 @@ export const id = (description: string) => Type.String({ pattern: ID_PATTERN, de
 
 export const uuid = (description: string) => Type.String({ format: 'uuid', description });
 
-/** RFC 3339, UTC, whole seconds. */
+/** RFC 3339. Answered in UTC with whole seconds; the moment of a branch or a snapshot as exact as it is, to the microsecond. */
 export const timestamp = (description: string) => Type.String({ format: 'date-time', description });
 
 export const text = (lengthMin: number, lengthMax: number, description: string) =>

@@ -1,5 +1,6 @@
 import { createApiClient } from '@neondatabase/api-client';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { sleep } from '../kernel/wait.ts';
 import { TEST_ADMIN_KEY, testPlatform, type TestPlatform } from '../platform/testing/test-platform.ts';
 import { callEveryRoute } from './testing/every-route.ts';
 import { createTestApi, type TestApi } from './testing/test-api.ts';
@@ -55,3 +56,51 @@ test.each([
 ])('GET %s is an error of the client', async (path) => {
   expect((await api.call('GET', path)).status).toSatisfy((status: number) => status === 400 || status === 404);
 });
+
+test('the moment that a branch or a snapshot is of is answered to the microsecond', async () => {
+  const { body: made } = await api.call('POST', '/projects', { project: {} });
+  const { project, branch, operations } = made as unknown as Created;
+  await real.engine.waitFor(
+    operations.map(({ id }) => id),
+    10_000,
+  );
+  const path = `/projects/${project.id}`;
+  const second = Math.ceil(Date.now() / 1000) * 1000;
+  while (Date.now() < second + 1000) await sleep(50);
+  const text = new Date(second).toISOString().slice(0, 19);
+  const times = [
+    [`${text}.123456Z`, `${text}.123456Z`],
+    [`${text}.120000Z`, `${text}.12Z`],
+    [`${text}Z`, `${text}Z`],
+    [`${new Date(second + 7_200_000).toISOString().slice(0, 19)}.000007+02:00`, `${text}.000007Z`],
+  ] as const;
+  const ids: string[] = [];
+  for (const [given, answered] of times) {
+    const { body } = await api.call('POST', `${path}/branches`, { branch: { parent_timestamp: given } });
+    expect(body).toMatchObject({ branch: { parent_timestamp: answered } });
+    const { id } = (body as unknown as Created).branch;
+    ids.push(id);
+    expect((await api.call('GET', `${path}/branches/${id}`)).body).toMatchObject({
+      branch: { parent_timestamp: answered },
+    });
+  }
+
+  // The branch that a restore keeps the state before under began when the restored one did.
+  const [given, answered] = times[0];
+  const restore = { source_branch_id: branch.id, source_timestamp: given, preserve_under_name: 'before' };
+  const restored = await api.call('POST', `${path}/branches/${ids[0]}/restore`, restore);
+  expect(restored.body).toMatchObject({ branch: { parent_timestamp: answered } });
+  const { branches } = (await api.call('GET', `${path}/branches?search=before`)).body as unknown as {
+    readonly branches: readonly object[];
+  };
+  expect(branches).toMatchObject([{ name: 'before', parent_timestamp: answered }]);
+
+  const snapshot = await api.call('POST', `${path}/branches/${branch.id}/snapshot`, { timestamp: given });
+  expect(snapshot.body).toMatchObject({ snapshot: { timestamp: answered } });
+});
+
+interface Created {
+  readonly project: { readonly id: string };
+  readonly branch: { readonly id: string };
+  readonly operations: readonly { readonly id: string }[];
+}

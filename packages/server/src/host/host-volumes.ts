@@ -5,6 +5,7 @@ import { withDeadline } from '../kernel/wait.ts';
 import { formatTimeUs, parseTimeUs } from '../storage/history/time-us.ts';
 import type {
   BackupSession,
+  DeleteVolumeOptions,
   FileOwner,
   Moment as StoredMoment,
   MomentRequest as StoredMomentRequest,
@@ -107,8 +108,12 @@ export class HostVolumes {
     });
   }
 
-  /** Waits for what is being made of the volume. @throws PlatformError CONFLICT if a compute uses it */
-  async delete(volumeId: VolumeId): Promise<void> {
+  /**
+   * Waits for what is being made of the volume.
+   * @param options `isForGood`: calls to make it that come late, or are on their way, make nothing
+   * @throws PlatformError CONFLICT if a compute uses it
+   */
+  async delete(volumeId: VolumeId, options?: DeleteVolumeOptions): Promise<void> {
     const { volumes, history } = this.#deps;
     this.#assertUnused(volumeId, 'delete');
     await withDeadline('delete the volume while it is in use', DELETE_MS, async () => {
@@ -116,7 +121,7 @@ export class HostVolumes {
       await history.settled(volumeId);
     });
     this.#assertUnused(volumeId, 'delete');
-    await volumes.delete(volumeId);
+    await volumes.delete(volumeId, options);
   }
 
   async usage(volumeId: VolumeId): Promise<VolumeUsage> {

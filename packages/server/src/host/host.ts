@@ -44,7 +44,11 @@ export interface Host {
   unarchiveVolume(volumeId: VolumeId): Promise<void>;
   /** All that are archived now. */
   archivedVolumes(): Promise<readonly VolumeId[]>;
-  /** Deletes a volume, its history, and all that it alone owns. The endpoints on it must be removed first. */
+  /**
+   * Deletes a volume, its history, and all that it alone owns. The endpoints on it must be removed first. Ids are not used
+   * again: a call to make this volume that comes later, or has not got to it yet, is refused with CONFLICT. Such a call may
+   * outlive the operation that sent it.
+   */
   deleteVolume(volumeId: VolumeId): Promise<void>;
   volumeUsage(volumeId: VolumeId): Promise<VolumeUsage>;
   /** The moments that a volume can be branched or restored at. @throws PlatformError NOT_FOUND */

@@ -232,7 +232,7 @@ class LocalHostProcess implements LocalHost {
   }
 
   async deleteVolume(volumeId: VolumeId): Promise<void> {
-    await this.#volumes.delete(volumeId);
+    await this.#volumes.delete(volumeId, { isForGood: true });
   }
 
   async volumeUsage(volumeId: VolumeId): Promise<VolumeUsage> {

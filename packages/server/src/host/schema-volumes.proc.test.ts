@@ -172,6 +172,29 @@ describe('a schema-only volume', () => {
     await host.deleteVolume('vol-bare');
   });
 
+  it('is not made by a call that its deletion overtakes, nor is any volume by one that comes later', async () => {
+    const making = host.createSchemaOnlyVolume(schemaOnly('vol-late'));
+    await Promise.all([expect(making).rejects.toMatchObject({ code: 'CONFLICT' }), host.deleteVolume('vol-late')]);
+    const request = schemaOnly('vol-late');
+    const expectRefused = async (): Promise<void> => {
+      const calls = [
+        host.createVolume({ ...request, pgVersion: 17 }),
+        host.branchVolume(request),
+        host.createReplicaVolume(request),
+        host.createSchemaOnlyVolume(request),
+      ];
+      for (const outcome of await Promise.allSettled(calls)) {
+        expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'CONFLICT' } });
+      }
+      expect(await volumes.find('vol-late')).toBeUndefined();
+    };
+    await expectRefused();
+    // A client that finds the host away sends its call to the next one.
+    await host.stopAll();
+    await openHost();
+    await expectRefused();
+  });
+
   it('is not left half made if the schema cannot be replayed', async () => {
     const admin = await connect(source);
     // Of a library that is not on this machine, as after a move from another one.

@@ -76,7 +76,8 @@ export interface Branch {
   readonly initSource: 'parent-data' | 'schema-only';
   /** The moment of the parent that it began at; null for a root branch, and until its volume is made. */
   readonly parentLsn: string | null;
-  readonly parentTimestamp: Date | null;
+  /** RFC 3339, to the microsecond. */
+  readonly parentTimestamp: string | null;
   readonly expiresAt: Date | null;
   readonly ttlSeconds: number | null;
   readonly lastResetAt: Date | null;
@@ -190,7 +191,8 @@ export interface Snapshot {
   readonly projectId: ProjectId;
   readonly name: string;
   readonly lsn: string | null;
-  readonly timestamp: Date | null;
+  /** RFC 3339, to the microsecond. */
+  readonly timestamp: string | null;
   readonly sourceBranchId: BranchId;
   readonly createdAt: Date;
   readonly expiresAt: Date | null;

@@ -12,6 +12,7 @@ import type { Secret } from '../kernel/secret.ts';
 import type { Capacity } from '../wal/control-file.ts';
 import { VolumeArchives } from './archive/volume-archives.ts';
 import { branchVolume } from './branch-volume.ts';
+import { DeletedVolumes } from './deleted-volumes.ts';
 import { apparentBytes, assertRoom, exclusiveWalBytes, noSpace } from './disk-space.ts';
 import { assertVolumeId, findVolume, getVolume } from './find-volume.ts';
 import { beginLineage, ensureLineage } from './history/begin-lineage.ts';
@@ -35,6 +36,7 @@ import type {
   BackupSession,
   BranchVolumeOptions,
   CreateVolumeOptions,
+  DeleteVolumeOptions,
   FileOwner,
   Moment,
   MomentRequest,
@@ -91,13 +93,14 @@ export async function createVolumeStore(options: VolumeStoreOptions): Promise<Vo
     log,
   });
   const parts = { backend, layout, lineages, lineageTurns: new Turns(), still: new StillVolumes(), log };
-  return new LocalVolumeStore(parts, templates);
+  return new LocalVolumeStore(parts, templates, await DeletedVolumes.open(join(hostDir, 'deleted-volumes')));
 }
 
 class LocalVolumeStore implements VolumeStore {
   readonly backend: StorageBackendInfo;
   readonly #parts: StoreParts;
   readonly #templates: TemplateStore;
+  readonly #deleted: DeletedVolumes;
   readonly #points: RestorePoints;
   readonly #pruner: Pruner;
   readonly #archives: VolumeArchives;
@@ -106,10 +109,11 @@ class LocalVolumeStore implements VolumeStore {
   readonly #turns = new Turns();
   readonly #looks = new Map<string, WalLook>();
 
-  constructor(parts: StoreParts, templates: TemplateStore) {
+  constructor(parts: StoreParts, templates: TemplateStore, deleted: DeletedVolumes) {
     this.backend = parts.backend.info;
     this.#parts = parts;
     this.#templates = templates;
+    this.#deleted = deleted;
     this.#points = new RestorePoints(parts);
     this.#pruner = new Pruner(parts, this.#points);
     this.#archives = new VolumeArchives(parts, this.#points);
@@ -230,8 +234,9 @@ class LocalVolumeStore implements VolumeStore {
     await this.#parts.backend.makeRoom();
   }
 
-  prune(): Promise<void> {
-    return this.#pruner.prune();
+  async prune(): Promise<void> {
+    await this.#pruner.prune();
+    await this.#deleted.prune();
   }
 
   async archiveVolume(volumeId: string): Promise<boolean> {
@@ -271,10 +276,14 @@ class LocalVolumeStore implements VolumeStore {
     return volumes.sort((a, b) => (a.volumeId < b.volumeId ? -1 : 1));
   }
 
-  async delete(volumeId: string): Promise<void> {
+  async delete(volumeId: string, { isForGood = false }: DeleteVolumeOptions = {}): Promise<void> {
     assertVolumeId(volumeId);
     this.#archives.giveUp(volumeId);
-    await this.#turns.take(volumeId, () => this.#remove(volumeId));
+    await this.#turns.take(volumeId, async () => {
+      await this.#remove(volumeId);
+      // In this turn, so that no other makes it in between; afterwards, since a full disk then has room for it.
+      if (isForGood) await this.#deleted.add(volumeId);
+    });
   }
 
   async usage(volumeId: string): Promise<VolumeUsage> {
@@ -341,6 +350,7 @@ class LocalVolumeStore implements VolumeStore {
   async #makeIfAbsent(volumeId: string, make: () => Promise<void>): Promise<void> {
     const { layout } = this.#parts;
     if (await this.find(volumeId)) return;
+    this.#deleted.assertNotDeleted(volumeId);
     if (existsSync(layout.volumeDir(volumeId))) throw new Error(`Cannot create volume ${volumeId}: ${NOT_A_VOLUME}`);
     try {
       await this.#assertRoom();

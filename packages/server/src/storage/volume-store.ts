@@ -41,6 +41,11 @@ export interface BranchVolumeOptions {
   readonly backup: BackupSession | undefined;
 }
 
+export interface DeleteVolumeOptions {
+  /** None of this id may be made any more: `create`, `branch` and `ensureReplica` throw CONFLICT. */
+  readonly isForGood?: boolean;
+}
+
 export interface ReplicaOptions {
   readonly volumeId: string;
   readonly primaryId: string;
@@ -158,7 +163,7 @@ export interface VolumeStore {
   find(volumeId: string): Promise<Volume | undefined>;
   list(): Promise<readonly Volume[]>;
   /** Idempotent. */
-  delete(volumeId: string): Promise<void>;
+  delete(volumeId: string, options?: DeleteVolumeOptions): Promise<void>;
   /** @throws PlatformError NOT_FOUND */
   usage(volumeId: string): Promise<VolumeUsage>;
   /** Removes what a crash left half made. Called once at start, before any other call. */

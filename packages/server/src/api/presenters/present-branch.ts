@@ -29,7 +29,7 @@ export function presentBranch(branch: Branch): Static<typeof BranchSchema> {
       pending_state: branch.pendingState ?? undefined,
       logical_size: branch.logicalBytes ?? undefined,
       parent_lsn: branch.parentLsn ?? undefined,
-      parent_timestamp: toOptionalTimestamp(branch.parentTimestamp),
+      parent_timestamp: branch.parentTimestamp ?? undefined,
       expires_at: toOptionalTimestamp(branch.expiresAt),
       ttl_interval_seconds: branch.ttlSeconds ?? undefined,
       last_reset_at: toOptionalTimestamp(branch.lastResetAt),

@@ -13,7 +13,7 @@ export function presentSnapshot(snapshot: Snapshot): Static<typeof SnapshotSchem
     manual: snapshot.isManual,
     ...defined({
       lsn: snapshot.lsn ?? undefined,
-      timestamp: toOptionalTimestamp(snapshot.timestamp),
+      timestamp: snapshot.timestamp ?? undefined,
       expires_at: toOptionalTimestamp(snapshot.expiresAt),
       full_size: snapshot.fullBytes ?? undefined,
     }),

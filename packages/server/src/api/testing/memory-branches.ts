@@ -81,7 +81,7 @@ function createBranch(
     name: input.name ?? blank.id,
     parentId: isRoot ? null : parent.branch.id,
     parentLsn: isRoot ? null : (input.at?.lsn ?? '0/16B3748'),
-    parentTimestamp: isRoot ? null : input.at?.timestamp === undefined ? NOW : new Date(input.at.timestamp),
+    parentTimestamp: isRoot ? null : (input.at?.timestamp ?? NOW.toISOString()),
     initSource: input.initSource ?? 'parent-data',
     isProtected: input.isProtected ?? false,
     expiresAt: input.expiresAt ?? null,

@@ -84,7 +84,7 @@ export const newSnapshot = (branch: Branch, name: string): Snapshot => ({
   projectId: branch.projectId,
   name,
   lsn: '0/16B3748',
-  timestamp: NOW,
+  timestamp: NOW.toISOString(),
   sourceBranchId: branch.id,
   createdAt: NOW,
   expiresAt: null,

@@ -1,6 +1,7 @@
 import { sql, type Kysely, type Transaction } from 'kysely';
 import type { BranchId, SnapshotId } from '@tenantry/contract/ids.ts';
 import type { Tables } from '../../metadata/tables.ts';
+import { exactTime } from '../exact-time.ts';
 import type { Branch } from '../platform.ts';
 
 /** All of a branch but its usage, which `usage` knows. */
@@ -28,7 +29,7 @@ function select(db: Kysely<Tables>, projectId: string, { includeDeleted = false 
       'branches.logical_bytes',
       'branches.init_source',
       'branches.parent_lsn',
-      'branches.parent_timestamp',
+      exactTime('branches.parent_timestamp').as('parent_timestamp'),
       'branches.expires_at',
       'branches.ttl_seconds',
       'branches.last_reset_at',

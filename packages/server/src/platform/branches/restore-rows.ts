@@ -1,12 +1,19 @@
 import { sql, type Selectable, type Transaction } from 'kysely';
 import type { Moment } from '../../host/host.ts';
 import type { BranchesTable, Tables } from '../../metadata/tables.ts';
+import { exactTime } from '../exact-time.ts';
 
-type Row = Selectable<BranchesTable>;
+type Row = Selectable<BranchesTable> & { readonly exact_parent_timestamp: string | null };
 
 /** Locked until the commit; undefined if there is none. */
 export async function lockBranchRow(tx: Transaction<Tables>, branchId: string): Promise<Row | undefined> {
-  return tx.selectFrom('branches').selectAll().where('id', '=', branchId).forNoKeyUpdate().executeTakeFirst();
+  return tx
+    .selectFrom('branches')
+    .selectAll()
+    .select(exactTime('parent_timestamp').as('exact_parent_timestamp'))
+    .where('id', '=', branchId)
+    .forNoKeyUpdate()
+    .executeTakeFirst();
 }
 
 export async function markResetting(tx: Transaction<Tables>, branchId: string): Promise<void> {
@@ -39,7 +46,7 @@ export async function fillBackup(tx: Transaction<Tables>, backupId: string, befo
       pending_state: null,
       parent_id: before.parent_id,
       parent_lsn: before.parent_lsn,
-      parent_timestamp: before.parent_timestamp,
+      parent_timestamp: before.exact_parent_timestamp,
       init_source: before.init_source,
       logical_bytes: before.logical_bytes === null ? null : Number(before.logical_bytes),
       state_changed_at: sql`now()`,

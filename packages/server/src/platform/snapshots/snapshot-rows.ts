@@ -3,6 +3,7 @@ import type { BranchId, SnapshotId } from '@tenantry/contract/ids.ts';
 import type { Moment } from '../../host/host.ts';
 import type { SnapshotsTable, Tables } from '../../metadata/tables.ts';
 import type { CatalogCopy } from '../catalog/catalog-copy.ts';
+import { exactTime } from '../exact-time.ts';
 import type { Snapshot } from '../platform.ts';
 
 /** A snapshot with what is needed to make a branch of it. */
@@ -18,6 +19,7 @@ export async function listSnapshotRows(db: Kysely<Tables>, projectId: string): P
   const rows = await db
     .selectFrom('snapshots')
     .selectAll()
+    .select(exactTime('snapshot_timestamp').as('exact_timestamp'))
     .where('project_id', '=', projectId)
     .orderBy('created_at', 'desc')
     .orderBy('id', 'desc')
@@ -33,6 +35,7 @@ export async function findSnapshotRow(
   const row = await db
     .selectFrom('snapshots')
     .selectAll()
+    .select(exactTime('snapshot_timestamp').as('exact_timestamp'))
     .where('project_id', '=', projectId)
     .where('id', '=', snapshotId)
     .executeTakeFirst();
@@ -156,13 +159,13 @@ export const toSnapshot = ({
   ...snapshot
 }: SnapshotRow): Snapshot => snapshot;
 
-function toSnapshotRow(row: Selectable<SnapshotsTable>): SnapshotRow {
+function toSnapshotRow(row: Selectable<SnapshotsTable> & { readonly exact_timestamp: string | null }): SnapshotRow {
   return {
     id: row.id as SnapshotId,
     projectId: row.project_id,
     name: row.name,
     lsn: row.lsn,
-    timestamp: row.snapshot_timestamp,
+    timestamp: row.exact_timestamp,
     sourceBranchId: row.source_branch_id as BranchId,
     createdAt: row.created_at,
     expiresAt: row.expires_at,

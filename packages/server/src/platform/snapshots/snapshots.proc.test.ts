@@ -57,7 +57,7 @@ test('a snapshot has the data, roles and passwords of its moment, and outlives i
   expect(taken.snapshot).toMatchObject({ name: 'release', sourceBranchId: childId, isManual: true, expiresAt: null });
   expect(taken.snapshot).toMatchObject({
     lsn: expect.stringMatching(/^0\//),
-    timestamp: expect.any(Date),
+    timestamp: expect.stringMatching(/^[\d-]+T[\d:.]+Z$/),
     fullBytes: 1,
   });
   expect(taken.snapshot).not.toHaveProperty('catalog');

@@ -28,8 +28,16 @@ const WRITE_BYTES = 0x100;
 
 /** The volumes of a fake host, each with its past: only catalogs, which are all that a fake compute can show. */
 export class FakeVolumes extends Map<VolumeId, FakeVolume> {
+  readonly #deleted = new Set<VolumeId>();
+
+  override delete(volumeId: VolumeId): boolean {
+    this.#deleted.add(volumeId);
+    return super.delete(volumeId);
+  }
+
   create({ volumeId, projectId, historyRetentionSeconds }: CreateVolume): void {
     if (this.has(volumeId)) return;
+    this.#assertNotDeleted(volumeId);
     const roles = new Map([['neondb_owner', null]]);
     const databases = new Map([['neondb', 'neondb_owner']]);
     const first = { ...copy({ roles, databases }), lsn: FIRST_LSN, time: new Date() };
@@ -41,6 +49,7 @@ export class FakeVolumes extends Map<VolumeId, FakeVolume> {
     const { volumeId, projectId, source, at, historyRetentionSeconds } = request;
     const present = this.get(volumeId)?.origin;
     if (present) return present;
+    this.#assertNotDeleted(volumeId);
     const from = this.#past(source, at);
     const origin = toMoment(from, at);
     const first = { ...copy(from), lsn: from.lsn, time: new Date() };
@@ -69,6 +78,11 @@ export class FakeVolumes extends Map<VolumeId, FakeVolume> {
     const volume = this.get(volumeId);
     if (!volume) throw new PlatformError('NOT_FOUND', `Cannot use volume ${volumeId}: it does not exist`);
     return volume;
+  }
+
+  #assertNotDeleted(volumeId: VolumeId): void {
+    if (!this.#deleted.has(volumeId)) return;
+    throw new PlatformError('CONFLICT', `Cannot make volume ${volumeId}: it was deleted meanwhile`);
   }
 
   #past(volumeId: VolumeId, at: MomentRequest): Past {
