@@ -20,7 +20,7 @@ export async function checkHealth({ metadata, host, directory, gateways }: Healt
   readonly ok: boolean;
   readonly parts: Readonly<Record<string, string>>;
 }> {
-  const ask = async (what: string, work: () => Promise<unknown>): Promise<string> => {
+  const ask = async (what: string, work: (signal: AbortSignal) => Promise<unknown>): Promise<string> => {
     try {
       await withDeadline(`ask ${what}`, PART_MAX_MS, work);
       return 'ok';
@@ -32,7 +32,7 @@ export async function checkHealth({ metadata, host, directory, gateways }: Healt
   const parts = {
     control: 'ok',
     metadata: await ask('the metadata database', () => sql`select 1`.execute(metadata)),
-    host: await ask('the host', () => host.info()),
+    host: await ask('the host', (signal) => host.info(signal)),
     gateways: connected >= gateways ? 'ok' : `${connected} of ${gateways} connected`,
   };
   return { ok: Object.values(parts).every((state) => state === 'ok'), parts };
