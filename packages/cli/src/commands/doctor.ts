@@ -1,20 +1,27 @@
 import { PG_VERSIONS } from '@tenantry/server/engines/engine.ts';
-import type { PlatformStatus } from '../platform-status.ts';
+import { adviceFor, readStatus } from '../platform-status.ts';
 import type { Target } from '../target.ts';
 
 /** `tenantry doctor`: what is active, what is weaker than it could be, and what to do about it. */
 export async function doctor(target: Target): Promise<void> {
-  const found = (await target.call('GET', '/status')) as PlatformStatus;
+  const found = await readStatus(target);
   if (target.json) {
-    console.log(JSON.stringify({ parts: found.parts, ...found.host }, null, 2));
+    console.log(JSON.stringify({ parts: found.parts, problems: found.problems, ...found.host }, null, 2));
     return;
   }
-  const { engines, storage, isolation } = found.host;
   const say = (isGood: boolean, what: string, advice: string | null = null): void => {
     console.log(`${isGood ? 'ok  ' : 'weak'}  ${what}`);
     if (advice) console.log(`      ${advice}`);
   };
-  for (const [part, state] of Object.entries(found.parts)) say(state === 'ok', `${part}: ${state}`);
+  for (const [part, state] of Object.entries(found.parts)) {
+    const isGood = state === 'ok';
+    say(isGood, `${part}: ${state}`, isGood ? null : adviceFor(part, found, target));
+  }
+  if (!found.host) {
+    say(false, `engines, storage, isolation: not known. ${found.problems.host}`);
+    return;
+  }
+  const { engines, storage, isolation } = found.host;
   const absent = PG_VERSIONS.filter((version) => !engines.some(({ pgVersion }) => pgVersion === version));
   say(
     engines.length > 0,

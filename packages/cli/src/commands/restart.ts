@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { PlatformStatus } from '../platform-status.ts';
+import { readStatus } from '../platform-status.ts';
 import type { Target } from '../target.ts';
 
 const RESTART_MAX_MS = 120_000;
@@ -7,7 +7,7 @@ const RESTART_MAX_MS = 120_000;
 /** `tenantry restart`: new processes from the code on disk, under the same Postgres processes. */
 export async function restart(target: Target): Promise<void> {
   const pids = async (): Promise<readonly (number | null)[]> => {
-    const { processes } = (await target.call('GET', '/status')) as PlatformStatus;
+    const { processes } = await readStatus(target);
     return [processes.control, processes.host, ...processes.gateways];
   };
   const before = await pids();

@@ -11,9 +11,13 @@ declare module 'fastify' {
 
 const BEARER = /^Bearer +([\x21-\x7e]{1,256})$/i;
 
+/** The key that a request brings, whether or not there is such a key. */
+export const bearerKey = (request: FastifyRequest): string | undefined =>
+  BEARER.exec(request.headers.authorization ?? '')?.[1];
+
 /** @throws PlatformError UNAUTHENTICATED */
 export async function authenticate(platform: Platform, request: FastifyRequest): Promise<Principal> {
-  const key = BEARER.exec(request.headers.authorization ?? '')?.[1];
+  const key = bearerKey(request);
   if (key === undefined) {
     throw new PlatformError('UNAUTHENTICATED', 'Cannot authenticate: send the header Authorization: Bearer <API key>');
   }

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { PlatformError } from '../kernel/errors.ts';
 import { TEST_KEY } from './testing/memory-platform.ts';
 import { createTestApi } from './testing/test-api.ts';
 
@@ -45,6 +46,18 @@ test('status is for the key of a user, and finds the project of an endpoint', as
   expect(await ask('/status/endpoints/ep-a')).toEqual([200, { endpoint_id: 'ep-a', project_id: 'a-b-1' }]);
   expect(await ask('/status/endpoints/ep-b')).toMatchObject([404, { code: 'NOT_FOUND' }]);
   expect(await ask('/status/endpoints/%00')).toMatchObject([404, { code: 'NOT_FOUND' }]);
+});
+
+test('the key of the operator shows the status while the metadata is away, others do not', async () => {
+  const { server, platform } = createTestApi({ isOperatorKey: (key) => key === 'operator' });
+  Object.assign(platform.accounts, {
+    authenticate: async () => await Promise.reject(new PlatformError('METADATA_UNAVAILABLE', 'away')),
+  });
+  const ask = async (url: string, key: string) =>
+    (await server.app.inject({ url, headers: { authorization: `Bearer ${key}` }, remoteAddress: '192.0.2.1' }))
+      .statusCode;
+  expect([await ask('/status', 'operator'), await ask('/metrics', 'operator')]).toEqual([200, 200]);
+  expect([await ask('/status', 'other'), await ask('/metrics', 'other')]).toEqual([503, 503]);
 });
 
 test('storage is shown and grown with the key of a user', async () => {

@@ -30,8 +30,11 @@ export type ComputeTarget = { readonly computeId: string } & (
 export interface ComputeBroker {
   /** Wakes the endpoint's compute and gives its address once it accepts connections. Throws `PlatformError`s. */
   acquire(endpointId: string, signal: AbortSignal): Promise<ComputeTarget>;
-  /** The verifier of a role made by SQL moments ago, if the compute is awake; never wakes it. */
-  findRoleVerifier(endpointId: string, role: string): Promise<string | undefined>;
+  /**
+   * The verifier of a role made by SQL moments ago, if the compute is awake; never wakes it. Strangers cause it: once the
+   * signal aborts nothing of the look-up may be left.
+   */
+  findRoleVerifier(endpointId: string, role: string, signal: AbortSignal): Promise<string | undefined>;
 }
 
 /** Counts for metrics and metering; must not block or throw. */

@@ -49,8 +49,8 @@ export class HostClient implements Host {
     this.#retryMs = retryMs;
   }
 
-  async info(): Promise<HostInfo> {
-    return (await this.#call('info', [])) as HostInfo;
+  async info(signal?: AbortSignal): Promise<HostInfo> {
+    return (await this.#call('info', [], signal)) as HostInfo;
   }
 
   async createVolume(volume: CreateVolume): Promise<void> {
@@ -137,8 +137,8 @@ export class HostClient implements Host {
     await this.#call('applyCatalog', [endpointId, seq]);
   }
 
-  async findRoleVerifier(endpointId: EndpointId, role: string): Promise<string | undefined> {
-    return ((await this.#call('findRoleVerifier', [endpointId, role])) as string | null) ?? undefined;
+  async findRoleVerifier(endpointId: EndpointId, role: string, signal?: AbortSignal): Promise<string | undefined> {
+    return ((await this.#call('findRoleVerifier', [endpointId, role], signal)) as string | null) ?? undefined;
   }
 
   async acknowledgeRuns(computeIds: readonly string[]): Promise<void> {

@@ -8,7 +8,8 @@ import type { BranchId, EndpointId, ProjectId } from '@tenantry/contract/ids.ts'
  * Implemented by `LocalHost` (this machine) and `HostClient` (the same over a socket).
  */
 export interface Host {
-  info(): Promise<HostInfo>;
+  /** @param signal ends the wait for a host that does not answer */
+  info(signal?: AbortSignal): Promise<HostInfo>;
 
   /** Makes the volume of a branch from the template of its Postgres version. A volume of this id is left as it is. */
   createVolume(request: CreateVolume): Promise<void>;
@@ -98,7 +99,7 @@ export interface Host {
    */
   applyCatalog(endpointId: EndpointId, seq: number): Promise<void>;
   /** The SCRAM verifier of a role as the *running* compute has it; undefined if it sleeps or has no such role. */
-  findRoleVerifier(endpointId: EndpointId, role: string): Promise<string | undefined>;
+  findRoleVerifier(endpointId: EndpointId, role: string, signal?: AbortSignal): Promise<string | undefined>;
 
   /**
    * What the host sees, level and not edge: first the present report of every endpoint whose `version` is above

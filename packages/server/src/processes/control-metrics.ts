@@ -1,17 +1,20 @@
 import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { ApiAnswer } from '../api/create-api-server.ts';
 import type { DirectoryServer } from '../directory/directory-server.ts';
-import type { Host, HostInfo } from '../host/host.ts';
+import type { Host } from '../host/host.ts';
+import type { Log } from '../kernel/log.ts';
+import type { StatusCounts } from '../platform/status/read-status.ts';
+import { type Asked, askPart } from './ask-part.ts';
 import { ACQUIRE_BUCKETS_S, CONNECT_FAILURE_KINDS } from './gateway-counters.ts';
 
 interface MetricsSources {
   readonly directory: Pick<DirectoryServer, 'gateways'>;
   readonly host: Pick<Host, 'info'>;
-  /** Unfinished and failed operations by status. */
-  readonly countOperations: () => Promise<Readonly<Record<string, number>>>;
-  readonly countEndpoints: () => Promise<Readonly<Record<string, number>>>;
+  readonly health: () => Promise<{ readonly parts: Readonly<Record<string, string>> }>;
+  readonly countStatus: () => Promise<Pick<StatusCounts, 'operations' | 'endpoints'>>;
   /** Bytes by endpoint. */
   readonly replicaLags: () => Promise<Readonly<Record<string, number>>>;
+  readonly log: Log;
 }
 
 /**
@@ -21,7 +24,10 @@ interface MetricsSources {
 const TIMED_LAGS = ['min', 'max', 'mean', 'stddev', 'p50', 'p90', 'p99'];
 const NEVER_MS = 2 ** 31 - 1;
 
-/** The text of `GET /metrics`: read from where the facts are when it is asked, kept nowhere. */
+/**
+ * The text of `GET /metrics`: read from where the facts are when it is asked, kept nowhere. What a part does not tell in
+ * time is left out.
+ */
 export class ControlMetrics {
   readonly #registry = new Registry();
   readonly #sources: MetricsSources;
@@ -43,11 +49,6 @@ export class ControlMetrics {
     });
     for (const part of TIMED_LAGS)
       this.#registry.removeSingleMetric(`tenantry_control_nodejs_eventloop_lag_${part}_seconds`);
-    this.#addHost();
-    this.#addCounts('tenantry_operations', 'Operations by status', 'status', sources.countOperations);
-    this.#addCounts('tenantry_endpoints', 'Endpoints by state', 'state', sources.countEndpoints);
-    const lag = 'WAL that an awake read replica has still to replay';
-    this.#addCounts('tenantry_replica_lag_bytes', lag, 'endpoint', sources.replicaLags);
   }
 
   answered({ operationId, method, status, durationMs }: ApiAnswer): void {
@@ -55,36 +56,40 @@ export class ControlMetrics {
   }
 
   async text(): Promise<string> {
-    return `${await this.#registry.metrics()}${this.#gatewayText()}`;
+    const facts = await this.#readFacts();
+    return `${await this.#registry.metrics()}${await facts.metrics()}${this.#gatewayText()}`;
   }
 
-  #addHost(): void {
-    const { host } = this.#sources;
-    const registers = [this.#registry];
-    const gauge = (name: string, help: string, value: (info: HostInfo) => number): Gauge =>
-      new Gauge({
-        name,
-        help,
-        registers,
-        async collect(): Promise<void> {
-          this.set(value(await host.info()));
-        },
-      });
-    gauge('tenantry_computes_awake', 'Computes that are awake', (info) => info.computesAwake);
-    gauge('tenantry_computes_awake_max', 'Computes that may be awake at once', (info) => info.computesAwakeMax);
+  /** What the parts say now, in gauges of this one answer: no value of an earlier one can stay in them. */
+  async #readFacts(): Promise<Registry> {
+    const { host, health, countStatus, replicaLags } = this.#sources;
+    const [{ parts }, info, counts, lags] = await Promise.all([
+      health(),
+      this.#read('ask the host', (signal) => host.info(signal)),
+      this.#read('count operations and endpoints', countStatus),
+      this.#read('read how far replicas are behind', replicaLags),
+    ]);
+    const registry = new Registry();
+    const up = Object.entries(parts).map(([part, state]) => [part, state === 'ok' ? 1 : 0] as const);
+    addGauge(registry, 'tenantry_part_up', 'Whether a part of the platform serves', 'part', Object.fromEntries(up));
+    if (info) {
+      addGauge(registry, 'tenantry_computes_awake', 'Computes that are awake', null, info.computesAwake);
+      const most = 'Computes that may be awake at once';
+      addGauge(registry, 'tenantry_computes_awake_max', most, null, info.computesAwakeMax);
+    }
+    if (counts) {
+      addGauge(registry, 'tenantry_operations', 'Operations by status', 'status', counts.operations);
+      addGauge(registry, 'tenantry_endpoints', 'Endpoints by state', 'state', counts.endpoints);
+    }
+    const lag = 'WAL that an awake read replica has still to replay';
+    if (lags) addGauge(registry, 'tenantry_replica_lag_bytes', lag, 'endpoint', lags);
+    return registry;
   }
 
-  #addCounts(name: string, help: string, label: string, count: () => Promise<Readonly<Record<string, number>>>): void {
-    void new Gauge({
-      name,
-      help,
-      labelNames: [label],
-      registers: [this.#registry],
-      async collect(): Promise<void> {
-        this.reset();
-        for (const [value, amount] of Object.entries(await count())) this.set({ [label]: value }, amount);
-      },
-    });
+  async #read<T>(what: string, work: (signal: AbortSignal) => Promise<T>): Promise<T | null> {
+    const { value, problem }: Asked<T> = await askPart(what, work);
+    if (problem !== null) this.#sources.log.warn({ problem }, 'metrics left out');
+    return value;
   }
 
   /** Gateways send totals, which prom-client's counters cannot take over as they are. */
@@ -126,4 +131,16 @@ export class ControlMetrics {
       ]),
     ].join('');
   }
+}
+
+/** A gauge of one value, or (with a label) of one for each of its values. */
+function addGauge(
+  registry: Registry,
+  name: string,
+  help: string,
+  ...[label, value]: [label: null, value: number] | [label: string, value: Readonly<Record<string, number>>]
+): void {
+  const gauge = new Gauge({ name, help, labelNames: label === null ? [] : [label], registers: [registry] });
+  if (label === null) gauge.set(value);
+  else for (const [of, amount] of Object.entries(value)) gauge.set({ [label]: of }, amount);
 }

@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Kysely } from 'kysely';
 import type { ClientConfig } from 'pg';
 import { createApiServer } from '../api/create-api-server.ts';
 import type { RateLimitOptions } from '../api/rate-limit.ts';
@@ -8,13 +7,11 @@ import { checkPgSettings } from '../compute/settings.ts';
 import { DirectoryServer } from '../directory/directory-server.ts';
 import { createEngineStore } from '../engines/engine-store.ts';
 import { DEFAULT_PG_VERSION } from '../engines/engine.ts';
-import type { Host } from '../host/host.ts';
 import { HostClient } from '../host/host-client.ts';
 import { must } from '../kernel/assert.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../metadata/embedded-postgres.ts';
 import { openMetadata } from '../metadata/open-metadata.ts';
 import { findPostmaster } from '../metadata/postmaster.ts';
-import type { Tables } from '../metadata/tables.ts';
 import { createOperationEngine } from '../operations/engine.ts';
 import { bootstrap } from '../platform/accounts/bootstrap.ts';
 import { archiveBranches } from '../platform/branches/archive-branches.ts';
@@ -98,9 +95,16 @@ async function serve(context: ProcessContext, embedded: EmbeddedPostgres | undef
     expireBranches({ ...deps, engine }, stopping.signal),
     archiveBranches({ ...deps, engine }, config.archiveAfterDays, stopping.signal),
   ];
-  const metrics = makeMetrics(metadata.db, host, directoryServer);
   const health = () =>
     checkHealth({ metadata: metadata.db, host, directory: directoryServer, gateways: config.gatewayWorkers });
+  const metrics = new ControlMetrics({
+    directory: directoryServer,
+    host,
+    health,
+    countStatus: async () => await countStatus(metadata.db, new Date()),
+    replicaLags: async () => await listReplicaLags(metadata.db),
+    log,
+  });
   const api = createApiServer({
     platform,
     config: { listenAddress: config.listenAddress, apiPort: config.apiPort, regions: [], domain: config.domain },
@@ -112,6 +116,7 @@ async function serve(context: ProcessContext, embedded: EmbeddedPostgres | undef
       metadata: metadata.db,
       host,
       installation,
+      adminKey: secrets.adminKey,
       version: VERSION,
       metadataPid: () => embedded?.pid ?? null,
       health,
@@ -155,16 +160,6 @@ async function startMetadataPostgres(
     password: secrets.metadataPassword,
     onPidChange,
     log,
-  });
-}
-
-function makeMetrics(db: Kysely<Tables>, host: Host, directory: DirectoryServer): ControlMetrics {
-  return new ControlMetrics({
-    directory,
-    host,
-    countOperations: async () => (await countStatus(db, new Date())).operations,
-    countEndpoints: async () => (await countStatus(db, new Date())).endpoints,
-    replicaLags: async () => await listReplicaLags(db),
   });
 }
 

@@ -32,7 +32,7 @@ export async function startGateway(context: ProcessContext, workerIndex: number)
   const host = new HostClient({ socketPath: paths.hostSocket });
   const broker: ComputeBroker = {
     acquire: (endpointId, signal) => host.acquire(endpointId as EndpointId, signal),
-    findRoleVerifier: (endpointId, role) => host.findRoleVerifier(endpointId as EndpointId, role),
+    findRoleVerifier: (endpointId, role, signal) => host.findRoleVerifier(endpointId as EndpointId, role, signal),
   };
   const gateway = createGateway({
     listenAddress: config.listenAddress,

@@ -30,6 +30,7 @@ export function createTestApi(options: Partial<ApiServerOptions> = {}, key = TES
     config: { listenAddress: '127.0.0.1', apiPort: 0, regions: [], domain: 'localhost' },
     log: pino({ level: 'debug' }, { write }),
     health: async () => ({ ok: true, parts: { host: 'ok' } }),
+    isOperatorKey: () => false,
     status: async () => ({ version: '0.0.0' }),
     storage: async () => ({}),
     growStorage: async () => ({}),

@@ -22,6 +22,8 @@ export class RoleVerifiers {
   readonly #options: RoleVerifiersOptions;
   /** Passwords changed by SQL: what the compute has in place of what the directory still had. */
   readonly #newer = new RecentMap<{ readonly stored: string; readonly newer: string }>();
+  /** Look-ups under way: who asks the same meanwhile waits for the same answer. */
+  readonly #asked = new Map<string, Promise<string | undefined>>();
 
   constructor(options: RoleVerifiersOptions) {
     this.#options = options;
@@ -53,9 +55,24 @@ export class RoleVerifiers {
   }
 
   async #askCompute(endpointId: string, role: string): Promise<string | undefined> {
-    const { broker, log } = this.#options;
+    const key = keyOf(endpointId, role);
+    const underWay = this.#asked.get(key);
+    if (underWay) return await underWay;
+    const asked = this.#ask(endpointId, role);
+    this.#asked.set(key, asked);
     try {
-      return await withDeadline('find the role', FIND_ROLE_TIMEOUT_MS, () => broker.findRoleVerifier(endpointId, role));
+      return await asked;
+    } finally {
+      this.#asked.delete(key);
+    }
+  }
+
+  /** Never rejects. */
+  async #ask(endpointId: string, role: string): Promise<string | undefined> {
+    const { broker, log } = this.#options;
+    const find = (signal: AbortSignal) => broker.findRoleVerifier(endpointId, role, signal);
+    try {
+      return await withDeadline('find the role', FIND_ROLE_TIMEOUT_MS, find);
     } catch (error) {
       log.warn({ err: error, endpointId }, 'cannot ask the compute for a role');
       return undefined;
