@@ -1,12 +1,14 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { findProcess } from '../compute/process-table.ts';
+import { findProcess, findProcessesByCommand } from '../compute/process-table.ts';
 import type { Config } from '../config/config.ts';
 import { type Installation, makeDirectories, openInstallation } from '../config/installation.ts';
 import { ensureSecrets } from '../config/secrets.ts';
 import { ensureCertificates } from '../gateway/tls/certificates.ts';
 import { writeFileAtomic } from '../kernel/atomic-file.ts';
+import { messageOf } from '../kernel/errors.ts';
 import { createLog, type Log } from '../kernel/log.ts';
+import { findPostmaster } from '../metadata/postmaster.ts';
 import { bindDataDirectory, unbindDataDirectory } from './bind-mount.ts';
 import { ManagedProcess } from './child-process.ts';
 import { childEnvironment } from './child-environment.ts';
@@ -102,8 +104,8 @@ export class Supervisor {
     try {
       await Promise.all([this.#parts.control, this.#parts.host, ...this.#parts.gateways].map((part) => part.start()));
     } catch (error) {
-      await this.end('stop');
-      throw error;
+      const left = await this.end('stop');
+      throw left.length === 0 ? error : new Error(`${messageOf(error)}\n${this.tellLeft(left)}`, { cause: error });
     }
     this.#renewal = setInterval(() => this.#renewCertificates(), CERTIFICATE_RENEWAL_MS);
     await this.#writes;
@@ -115,19 +117,50 @@ export class Supervisor {
     };
   }
 
-  /** Gateways first, so that no client meets a platform that is half gone. */
-  async end(mode: EndMode): Promise<void> {
+  /**
+   * Gateways first, so that no client meets a platform that is half gone.
+   * @returns what a stop could not end, in words. The run directory and the mounts then stay: running Postgres
+   * processes need them, and the next start finds those by them
+   */
+  async end(mode: EndMode): Promise<readonly string[]> {
     const parts = this.#parts;
-    if (!parts) return;
+    if (!parts) return [];
     this.#parts = undefined;
     clearInterval(this.#renewal);
     await Promise.all(parts.gateways.map((gateway) => gateway.end(mode)));
-    await Promise.all([parts.control.end(mode), parts.host.end(mode)]);
+    const faults = await Promise.all([parts.control.end(mode), parts.host.end(mode)]);
     await this.#writes;
-    if (mode === 'detach') return;
+    if (mode === 'detach') return [];
+    const left = [...faults.filter((fault) => fault !== undefined), ...(await this.#runningPostgres())];
+    if (left.length > 0) {
+      this.#log.error({ left }, 'Not everything has stopped');
+      return left;
+    }
     await unbindDataDirectory(this.#installation);
     await rm(this.#installation.paths.processes, { force: true });
     await rm(this.#installation.runDir, { recursive: true, force: true });
+    return [];
+  }
+
+  /** For people: what `end` could not end, and what to do. */
+  tellLeft(left: readonly string[]): string {
+    const { runDir, dataDir } = this.#installation;
+    return [
+      'Not everything has stopped:',
+      ...left.map((what) => `  - ${what}`),
+      `What runs needs ${runDir}, so that stays. Start Tenantry on ${dataDir} again, which takes it over, and stop it then.`,
+    ].join('\n');
+  }
+
+  /** Asked of the system, not of our processes: they may have died before they could end theirs. */
+  async #runningPostgres(): Promise<string[]> {
+    const { runDir, paths } = this.#installation;
+    const computes = findProcessesByCommand(`config_file=${runDir}/`).map(({ identity }) => identity.pid);
+    const metadata = await findPostmaster(paths.metadata);
+    return [
+      ...(computes.length > 0 ? [`computes still run (pid ${computes.join(', ')})`] : []),
+      ...(metadata === undefined ? [] : [`the metadata Postgres still runs (pid ${metadata})`]),
+    ];
   }
 
   /**
