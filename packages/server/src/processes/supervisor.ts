@@ -2,6 +2,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findProcess, findProcessesByCommand } from '../compute/process-table.ts';
 import type { Config } from '../config/config.ts';
+import { type DataDirLock, lockDataDir } from '../config/data-dir-lock.ts';
 import { type Installation, makeDirectories, openInstallation } from '../config/installation.ts';
 import { ensureSecrets } from '../config/secrets.ts';
 import { ensureCertificates } from '../gateway/tls/certificates.ts';
@@ -43,6 +44,8 @@ const MAIN = new URL('../main.ts', import.meta.url).pathname;
 export class Supervisor {
   readonly #config: Config;
   readonly #installation: Installation;
+  /** Until the process ends: never released before what it protects is gone. */
+  readonly #lock: DataDirLock;
   readonly #log: Log;
   readonly #logFile: LogFile | undefined;
   #parts: Parts | undefined;
@@ -51,7 +54,8 @@ export class Supervisor {
   #restarts: Promise<void> = Promise.resolve();
   #renewal: NodeJS.Timeout | undefined;
 
-  private constructor(config: Config, installation: Installation) {
+  private constructor(config: Config, installation: Installation, lock: DataDirLock) {
+    this.#lock = lock;
     this.#config = config;
     this.#installation = installation;
     this.#logFile =
@@ -59,12 +63,14 @@ export class Supervisor {
     this.#log = createLog('supervisor', config.logLevel, this.#logFile);
   }
 
+  /** @throws PlatformError CONFLICT if a platform runs on the data directory; nothing there has been touched then */
   static async open(config: Config): Promise<Supervisor> {
+    const lock = await lockDataDir(config.dataDir, 'start');
     const installation = await openInstallation(config.dataDir);
     await endPreviousRun(installation);
     await makeDirectories(installation);
     await bindDataDirectory(installation);
-    return new Supervisor(config, installation);
+    return new Supervisor(config, installation, lock);
   }
 
   /**
@@ -139,6 +145,7 @@ export class Supervisor {
     await unbindDataDirectory(this.#installation);
     await rm(this.#installation.paths.processes, { force: true });
     await rm(this.#installation.runDir, { recursive: true, force: true });
+    this.#lock.release();
     return [];
   }
 
