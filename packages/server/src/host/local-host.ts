@@ -154,7 +154,7 @@ class LocalHostProcess implements LocalHost {
     const versions: [EndpointId, number][] = [];
     const removed: EndpointReport[] = [];
     const note = async (endpointId: EndpointId): Promise<void> => {
-      const [report, isRemoved] = await Promise.all([store.findReport(endpointId), store.isRemoved(endpointId)]);
+      const [report, { isRemoved }] = await Promise.all([store.findReport(endpointId), store.tidy(endpointId)]);
       if (isRemoved && !report?.runs.length) return await store.remove(endpointId);
       versions.push([endpointId, report?.version ?? 0]);
       for (const { computeId } of report?.runs ?? []) runOwners.set(computeId, endpointId);

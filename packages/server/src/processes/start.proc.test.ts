@@ -1,4 +1,5 @@
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { findProcess } from '../compute/process-table.ts';
 import { makeDataDir, processesOf, StartProcess } from './testing/start-process.ts';
@@ -27,12 +28,16 @@ test('of two starts at once one works and one is refused; after a kill -9 the ne
 
   works.child.kill('SIGKILL');
   await works.exited;
+  // What it may have been about when it was killed.
+  const halves = ['engines/.copy-a1B2c3', 'gateway/directory-0.ndjson.0a1b2c3d.tmp', 'secrets/admin-key.0a1b2c3d.tmp'];
+  for (const name of halves) writeFileSync(join(dataDir, name), 'half');
   const next = new StartProcess(dataDir);
   await next.ready();
   const after = await processesOf(dataDir);
   // The metadata Postgres ran on and was adopted; none of the others did.
   expect(after.metadata).toBe(before.metadata);
   for (const pid of [before.control, before.host, ...before.gateways]) expect(findProcess(pid ?? 0)).toBeUndefined();
+  for (const name of halves) expect(existsSync(join(dataDir, name))).toBe(false);
   expect([await next.stop(), next.stderr]).toEqual([0, '']);
   expect(readdirSync(dataDir)).not.toContain('processes.json');
 }, 300_000);

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findProcess, findProcessesByCommand } from '../compute/process-table.ts';
@@ -5,8 +6,9 @@ import type { Config } from '../config/config.ts';
 import { type DataDirLock, lockDataDir } from '../config/data-dir-lock.ts';
 import { type Installation, makeDirectories, openInstallation } from '../config/installation.ts';
 import { ensureSecrets } from '../config/secrets.ts';
+import { removeUnfinishedEngines } from '../engines/remove-unfinished.ts';
 import { ensureCertificates } from '../gateway/tls/certificates.ts';
-import { writeFileAtomic } from '../kernel/atomic-file.ts';
+import { removeUnfinishedFiles, writeFileAtomic } from '../kernel/atomic-file.ts';
 import { messageOf } from '../kernel/errors.ts';
 import { createLog, type Log } from '../kernel/log.ts';
 import { findPostmaster } from '../metadata/postmaster.ts';
@@ -36,6 +38,13 @@ interface Parts {
 const CERTIFICATE_RENEWAL_MS = 12 * 3_600_000;
 
 const MAIN = new URL('../main.ts', import.meta.url).pathname;
+
+/** What a `kill -9` left half made. Nothing but Postgres runs now, which makes no such names. */
+async function removeUnfinished({ dataDir, paths }: Installation): Promise<void> {
+  await removeUnfinishedEngines(join(dataDir, 'engines'));
+  const directories = [dataDir, paths.secrets, paths.gateway, join(dataDir, 'host'), join(dataDir, 'metadata')];
+  for (const directory of directories.filter((path) => existsSync(path))) await removeUnfinishedFiles(directory);
+}
 
 /**
  * The parent of all our processes on one machine: starts control, host and gateways, starts again what dies, and ends
@@ -69,6 +78,7 @@ export class Supervisor {
     const installation = await openInstallation(config.dataDir);
     await endPreviousRun(installation);
     await makeDirectories(installation);
+    await removeUnfinished(installation);
     await bindDataDirectory(installation);
     return new Supervisor(config, installation, lock);
   }
