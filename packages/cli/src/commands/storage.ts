@@ -1,5 +1,6 @@
 import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { lockDataDir } from '@tenantry/server/config/data-dir-lock.ts';
 import { createLog } from '@tenantry/server/kernel/log.ts';
 import { createPool } from '@tenantry/server/storage/open-backend.ts';
 import { closeStorage, findPool } from '@tenantry/server/storage/pool.ts';
@@ -85,6 +86,7 @@ async function create(target: Target, size: number | null): Promise<void> {
       'Cannot create a pool while Tenantry runs: its storage is in use. Where it is a pool: tenantry storage grow',
     );
   }
+  using _lock = await lockDataDir(target.dataDir, 'create a pool');
   const hostDir = hostDirOf(target);
   await mkdir(hostDir, { recursive: true, mode: 0o711 });
   // mkdir's mode goes through the umask, and tenants' users must pass.
@@ -108,6 +110,7 @@ async function grow(target: Target, size: number | null): Promise<void> {
     throw new Error(`Cannot grow: there is no pool in ${hostDir}. To make one: tenantry storage create [--size SIZE]`);
   }
   if (!isRoot) throw new Error('Cannot grow: a pool can be mounted by root alone');
+  using _lock = await lockDataDir(target.dataDir, 'grow the pool');
   try {
     report(target, 'Grown', await growStorage(hostDir, size, log), size);
   } finally {

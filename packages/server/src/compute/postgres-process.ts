@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Engine } from '../engines/engine.ts';
 import { PlatformError } from '../kernel/errors.ts';
 import { beOrdinary } from '../kernel/priority.ts';
-import { sleep } from '../kernel/wait.ts';
+import { endsWithin, sleep } from '../kernel/wait.ts';
 import type { Volume } from '../storage/volume-store.ts';
 import { putPromoteFile } from './first-start.ts';
 import { failureFromLog, logSize } from './postgres-log.ts';
@@ -188,17 +188,6 @@ function makeProcess({ identity, volume, promotes, logPath, logStart, exited }: 
 function promote(volume: Volume, identity: ProcessIdentity): void {
   putPromoteFile(volume);
   signalProcess(identity, 'SIGUSR1');
-}
-
-async function endsWithin(ended: Promise<unknown>, ms: number): Promise<boolean> {
-  const abort = new AbortController();
-  const timeout = sleep(ms, abort.signal).then(
-    () => false,
-    () => false,
-  );
-  const isEnded = await Promise.race([ended.then(() => true), timeout]);
-  abort.abort();
-  return isEnded;
 }
 
 /**

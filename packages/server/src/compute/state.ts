@@ -1,3 +1,5 @@
+import type { ComputeState } from '../host/host.ts';
+
 /**
  * The life of an endpoint's compute as one total table; `COMPUTE.spec.md` explains it. Pure: whoever holds the state
  * (`host/endpoint.ts`) dispatches events and carries out the effect.
@@ -129,6 +131,17 @@ export const TRANSITIONS = {
 export function transition(state: LifeState, event: LifeEvent): Transition {
   return TRANSITIONS[state][event];
 }
+
+/** How a state is seen from outside. */
+export const SEEN_STATES: Readonly<Record<LifeState, ComputeState>> = {
+  idle: 'idle',
+  starting: 'starting',
+  active: 'active',
+  suspending: 'suspending',
+  restarting: 'starting',
+  failed: 'failed',
+  backoff: 'failed',
+};
 
 /** In these states a Postgres process exists, or is about to. */
 export const hasProcess = (state: LifeState): boolean =>

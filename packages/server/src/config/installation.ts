@@ -1,8 +1,9 @@
 import { createHash, randomInt } from 'node:crypto';
-import { chmod, mkdir, realpath, stat } from 'node:fs/promises';
+import { realpath, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { readFileIfExists, writeFileAtomic } from '../kernel/atomic-file.ts';
-import { messageOf, PlatformError } from '../kernel/errors.ts';
+import { PlatformError } from '../kernel/errors.ts';
+import { makeDirectory } from './make-directory.ts';
 
 /** One data directory and the places that belong to it. */
 export interface Installation {
@@ -100,17 +101,6 @@ export async function makeDirectories({ isRoot, dataDir, runDir }: Installation)
   }
   for (const name of ['engines', 'host', 'logs']) await makeDirectory(join(dataDir, name), isRoot ? 0o711 : 0o700);
   for (const name of ['secrets', 'gateway']) await makeDirectory(join(dataDir, name), 0o700);
-}
-
-async function makeDirectory(path: string, mode: number): Promise<void> {
-  try {
-    const made = await mkdir(path, { recursive: true, mode });
-    if (made) await chmod(path, mode);
-  } catch (error) {
-    throw new PlatformError('INVALID_REQUEST', `Cannot make the directory ${path}: ${messageOf(error)}`, {
-      cause: error,
-    });
-  }
 }
 
 async function canOthersWalkTo(path: string): Promise<boolean> {

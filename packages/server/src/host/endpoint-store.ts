@@ -1,7 +1,7 @@
 import { access, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EndpointId } from '@tenantry/contract/ids.ts';
-import { readFileIfExists, syncDirectory, writeFileAtomic } from '../kernel/atomic-file.ts';
+import { readFileIfExists, removeUnfinishedFiles, syncDirectory, writeFileAtomic } from '../kernel/atomic-file.ts';
 import { messageOf } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import type { EndpointReport, EndpointSpec } from './host.ts';
@@ -36,11 +36,15 @@ export class EndpointStore {
     return await this.#read<EndpointReport>(endpointId, REPORT);
   }
 
-  async isRemoved(endpointId: EndpointId): Promise<boolean> {
-    return await access(join(this.#path, endpointId, SPEC)).then(
+  /** Removes what a killed host left half written of an endpoint; tells whether the endpoint has been removed. */
+  async tidy(endpointId: EndpointId): Promise<{ readonly isRemoved: boolean }> {
+    const directory = join(this.#path, endpointId);
+    await removeUnfinishedFiles(directory);
+    const isRemoved = await access(join(directory, SPEC)).then(
       () => false,
       () => true,
     );
+    return { isRemoved };
   }
 
   async writeSpec(spec: EndpointSpec): Promise<void> {

@@ -1,7 +1,7 @@
 import type { EndpointId } from '@tenantry/contract/ids.ts';
 import type { CgroupTree } from '../compute/cgroup.ts';
 import type { ProcessWatcher } from '../compute/process-watcher.ts';
-import { transition, hasProcess, type Effect, type LifeEvent, type LifeState } from '../compute/state.ts';
+import { SEEN_STATES, transition, hasProcess, type Effect, type LifeEvent, type LifeState } from '../compute/state.ts';
 import { isRestartNeeded } from '../compute/settings.ts';
 import type { EngineStore } from '../engines/engine.ts';
 import { must, unreachable } from '../kernel/assert.ts';
@@ -15,7 +15,7 @@ import type { AwakeSlots } from './awake-slots.ts';
 import { ComputeRunner } from './compute-runner.ts';
 import type { EndpointStore } from './endpoint-store.ts';
 import type { HistoryKeeper } from './history-keeper.ts';
-import type { ComputeAddress, ComputeState, EndpointReport, EndpointSpec, VolumeId } from './host.ts';
+import type { ComputeAddress, EndpointReport, EndpointSpec, VolumeId } from './host.ts';
 import type { ReportFeed } from './report-feed.ts';
 import type { FoundCompute, RunRecords } from './run-records.ts';
 import { Waiters } from './waiters.ts';
@@ -44,16 +44,6 @@ export interface EndpointDeps {
 const STABLE_RUN_MS = 60_000;
 const BACKOFF = { firstMs: 250, maxMs: 15_000 } as const;
 
-const SEEN_STATES: Readonly<Record<LifeState, ComputeState>> = {
-  idle: 'idle',
-  starting: 'starting',
-  active: 'active',
-  suspending: 'suspending',
-  restarting: 'starting',
-  failed: 'failed',
-  backoff: 'failed',
-};
-
 /**
  * One endpoint while it is in memory: its spec, its report, and its compute if it has one. All changes of state go
  * through the table of `compute/state.ts`; this class carries out what the table says.
@@ -73,6 +63,7 @@ export class Endpoint {
   #isDirty = false;
   #isDetached = false;
   #isRemoved = false;
+  #closeReason: PlatformError | undefined;
   #volumesToGo: readonly VolumeId[] = [];
   #failures = 0;
   #works = 0;
@@ -148,6 +139,12 @@ export class Endpoint {
     while (hasProcess(this.#state)) await this.#change.promise;
     await Promise.all(this.#endings);
     await this.flush();
+  }
+
+  /** Shuts it down because the host stops: nothing starts it again, whoever asks and whatever was under way. */
+  async close(reason: PlatformError): Promise<void> {
+    this.#closeReason = reason;
+    await this.shutDown(reason);
   }
 
   /** Stores a spec and brings a running compute to it; ignores one of an older generation. */
@@ -397,6 +394,7 @@ export class Endpoint {
 
   #assertPresent(): void {
     if (this.#isRemoved) throw removedError();
+    if (this.#closeReason) throw this.#closeReason;
   }
 
   async #takeSpec(spec: EndpointSpec): Promise<boolean> {
@@ -419,7 +417,7 @@ export class Endpoint {
     this.#failures = 0;
     this.#nextStartAt = 0;
     this.#dispatch('disable');
-    if (!isWanted || this.#spec.disabled) return;
+    if (!isWanted || this.#spec.disabled || this.#closeReason) return;
     this.#deps.slots.takeFound(this.id);
     this.#dispatch('acquire');
   }

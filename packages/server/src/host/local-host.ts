@@ -43,6 +43,8 @@ import { Pruner } from './pruner.ts';
 import { ReportFeed } from './report-feed.ts';
 import { RunRecords } from './run-records.ts';
 import { SchemaVolumes } from './schema-volumes.ts';
+import type { StopBudget } from './stop-budget.ts';
+import { stopComputes } from './stop-computes.ts';
 
 export interface LocalHostOptions {
   readonly hostId: string;
@@ -64,8 +66,11 @@ export interface LocalHostOptions {
 
 /** `Host` with what its own process needs beside it. */
 export interface LocalHost extends Host {
-  /** Suspends all computes, at most a few at a time, and takes no more calls. */
-  stopAll(): Promise<void>;
+  /**
+   * Suspends all computes and takes no more calls.
+   * @throws PlatformError DEADLINE_EXCEEDED if something still runs at the end of the budget
+   */
+  stopAll(budget?: StopBudget): Promise<void>;
   /** Lets go of all computes and leaves them running for the next host process. */
   detach(): Promise<void>;
 }
@@ -76,7 +81,6 @@ const ROOM_LOOK_MS = 1000;
 const UNLOAD_MS = 5000;
 /** What an awake compute takes, with sessions in it; only for the default of how many may be awake. */
 const COMPUTE_BYTES = 48 * 1024 ** 2;
-const PARALLEL_STOPS = 8;
 const PARALLEL_READS = 32;
 
 const hasProcess = ({ state }: EndpointReport): boolean => state !== 'idle' && state !== 'failed';
@@ -150,7 +154,7 @@ class LocalHostProcess implements LocalHost {
     const versions: [EndpointId, number][] = [];
     const removed: EndpointReport[] = [];
     const note = async (endpointId: EndpointId): Promise<void> => {
-      const [report, isRemoved] = await Promise.all([store.findReport(endpointId), store.isRemoved(endpointId)]);
+      const [report, { isRemoved }] = await Promise.all([store.findReport(endpointId), store.tidy(endpointId)]);
       if (isRemoved && !report?.runs.length) return await store.remove(endpointId);
       versions.push([endpointId, report?.version ?? 0]);
       for (const { computeId } of report?.runs ?? []) runOwners.set(computeId, endpointId);
@@ -296,9 +300,7 @@ class LocalHostProcess implements LocalHost {
   }
 
   async acquire(endpointId: EndpointId, signal?: AbortSignal): Promise<ComputeAddress> {
-    this.#assertServing();
-    const endpoint = this.#loaded.get(endpointId) ?? (await this.#get(endpointId));
-    return await endpoint.acquire(signal);
+    return await (await this.#getServing(endpointId)).acquire(signal);
   }
 
   async suspend(endpointId: EndpointId): Promise<void> {
@@ -306,13 +308,11 @@ class LocalHostProcess implements LocalHost {
   }
 
   async restart(endpointId: EndpointId): Promise<void> {
-    this.#assertServing();
-    await (await this.#get(endpointId)).restart();
+    await (await this.#getServing(endpointId)).restart();
   }
 
   async applyCatalog(endpointId: EndpointId, seq: number): Promise<void> {
-    this.#assertServing();
-    await (await this.#get(endpointId)).applyCatalog(seq);
+    await (await this.#getServing(endpointId)).applyCatalog(seq);
   }
 
   async findRoleVerifier(endpointId: EndpointId, role: string): Promise<string | undefined> {
@@ -336,14 +336,11 @@ class LocalHostProcess implements LocalHost {
     }
   }
 
-  async stopAll(): Promise<void> {
+  async stopAll(budget?: StopBudget): Promise<void> {
     this.#stopTimers();
     const reason = new PlatformError('SHUTTING_DOWN', 'Cannot start the compute: the host is stopping');
-    const rest = [...this.#loaded.values()];
-    const stopNext = async (): Promise<void> => {
-      for (let endpoint = rest.pop(); endpoint; endpoint = rest.pop()) await endpoint.shutDown(reason);
-    };
-    await Promise.all(Array.from({ length: PARALLEL_STOPS }, stopNext));
+    const endpoints = () => [...this.#loaded.values()];
+    await stopComputes({ ...this.#deps, endpoints, reason, budget });
     this.#deps.watcher.close();
     await this.#deps.cgroups?.close();
   }
@@ -372,6 +369,15 @@ class LocalHostProcess implements LocalHost {
 
   #has(endpointId: EndpointId): boolean {
     return this.#deps.feed.has(endpointId) && !this.#removed.has(endpointId);
+  }
+
+  /** The endpoint, for a call that may start its compute. */
+  async #getServing(endpointId: EndpointId): Promise<Endpoint> {
+    this.#assertServing();
+    const endpoint = this.#loaded.get(endpointId) ?? (await this.#get(endpointId));
+    // Again: what was loaded meanwhile may be in nobody's list of those to stop or to let go of.
+    this.#assertServing();
+    return endpoint;
   }
 
   async #get(endpointId: EndpointId): Promise<Endpoint> {

@@ -1,8 +1,8 @@
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { readFileIfExists, writeFileAtomic } from './atomic-file.ts';
+import { readFileIfExists, removeUnfinishedFiles, writeFileAtomic } from './atomic-file.ts';
 
 let directory: string;
 beforeAll(async () => {
@@ -22,4 +22,19 @@ test('a file is replaced whole, is private, and leaves nothing beside it', async
 test('a write that fails leaves the old content and no temporary file', async () => {
   await expect(writeFileAtomic(join(directory, 'none', 'file'), 'x')).rejects.toThrow('ENOENT');
   expect(await readFileIfExists(join(directory, 'none', 'file'))).toBeUndefined();
+});
+
+test('what a killed process left half written is removed, and nothing else', async () => {
+  const place = join(directory, 'place');
+  await mkdir(join(place, 'folder.0a1b2c3d.tmp'), { recursive: true });
+  for (const name of ['directory-0.ndjson', 'directory-0.ndjson.0a1b2c3d.tmp', 'mine.tmp', 'x.0a1b2c3d.tmp.old']) {
+    await writeFile(join(place, name), 'x');
+  }
+  await removeUnfinishedFiles(place);
+  expect((await readdir(place)).sort()).toEqual([
+    'directory-0.ndjson',
+    'folder.0a1b2c3d.tmp',
+    'mine.tmp',
+    'x.0a1b2c3d.tmp.old',
+  ]);
 });

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { open, readFile, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { codeOf } from './errors.ts';
 
 /**
@@ -24,6 +24,16 @@ export async function writeFileAtomic(path: string, content: string | Uint8Array
     throw error;
   }
   await syncDirectory(dirname(path));
+}
+
+/** The name of a file that `writeFileAtomic` has not finished. */
+export const UNFINISHED_FILE = /\.[0-9a-f]{8}\.tmp$/;
+
+/** Removes what a killed process has left half written in a directory. For when nobody writes there. */
+export async function removeUnfinishedFiles(directory: string): Promise<void> {
+  for (const entry of await readdir(directory, { withFileTypes: true })) {
+    if (entry.isFile() && UNFINISHED_FILE.test(entry.name)) await rm(join(directory, entry.name), { force: true });
+  }
 }
 
 /** Makes names created, renamed or removed in a directory durable. */

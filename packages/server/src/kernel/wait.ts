@@ -6,6 +6,20 @@ export async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   await delay(ms, undefined, signal ? { signal } : {});
 }
 
+/** Does `work` resolve within `ms`? What it rejects with is passed on. */
+export async function endsWithin(work: Promise<unknown>, ms: number): Promise<boolean> {
+  const abort = new AbortController();
+  const timeout = sleep(ms, abort.signal).then(
+    () => false,
+    () => false,
+  );
+  try {
+    return await Promise.race([work.then(() => true), timeout]);
+  } finally {
+    abort.abort();
+  }
+}
+
 /**
  * Runs `work` under a deadline.
  * @throws PlatformError DEADLINE_EXCEEDED that names `what` after `ms`; the signal given to `work` is aborted then.

@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import type { Log } from '../kernel/log.ts';
 import { backoffMs, withDeadline } from '../kernel/wait.ts';
+import { KILL_AFTER_MS } from './end-budget.ts';
 import type { ChildMessage, EndMode, SupervisorMessage } from './protocol.ts';
 
 interface ManagedProcessOptions {
@@ -18,9 +19,14 @@ interface ManagedProcessOptions {
   readonly onChange: () => void;
 }
 
+interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
 type ReadyMessage = Extract<ChildMessage, { kind: 'ready' }>;
 
-const KILL_AFTER_MS = 60_000;
+const RESTART_MAX_MS = 60_000;
 const TERMINATED_ALONE_MS = 200;
 /** A process that ran this long before it ended starts its back-off from the beginning. */
 const STABLE_AFTER_MS = 10_000;
@@ -32,6 +38,8 @@ export class ManagedProcess {
   #nextReady = Promise.withResolvers<ReadyMessage>();
   #child: ChildProcess | undefined;
   #ready: ReadyMessage | undefined;
+  /** Why the child says that it ends. */
+  #fatal: string | undefined;
   #isEnding = false;
   #failures = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -56,34 +64,44 @@ export class ManagedProcess {
     return await this.#nextReady.promise;
   }
 
-  /** Ends the process for good. */
-  async end(mode: EndMode): Promise<void> {
+  /**
+   * Ends the process for good.
+   * @returns why what it owns may not have ended with it; undefined if it ended in good order, or never was ready
+   */
+  async end(mode: EndMode): Promise<string | undefined> {
+    const { name } = this.#options;
     this.#isEnding = true;
     clearTimeout(this.#timer);
-    await this.#endChild(mode);
+    if (!this.#child)
+      return this.#isEverReady ? `the ${name} process did not run, so it could not end its part` : undefined;
+    const wasReady = this.#ready !== undefined;
+    const { code, signal } = await this.#endChild(mode);
+    if (code === 0 || (!wasReady && signal === null)) return undefined;
+    return `the ${name} process did not end in good order: ${this.#fatal ?? signal ?? `exit code ${code}`}`;
   }
 
   /** Ends the process, leaving what it owns, and starts it from the code as it is on disk now. */
   async restart(): Promise<void> {
     this.#nextReady = Promise.withResolvers();
     await this.#endChild('detach');
-    await withDeadline(`restart the ${this.#options.name} process`, KILL_AFTER_MS, () => this.#nextReady.promise);
+    await withDeadline(`restart the ${this.#options.name} process`, RESTART_MAX_MS, () => this.#nextReady.promise);
   }
 
   async #endAlone(child: ChildProcess): Promise<void> {
     if (!this.#isEnding && this.#child === child) await this.#endChild('detach');
   }
 
-  async #endChild(mode: EndMode): Promise<void> {
+  async #endChild(mode: EndMode): Promise<Exit> {
     const child = this.#child;
-    if (!child) return;
-    const exited = once(child, 'exit');
+    if (!child) return { code: 0, signal: null };
+    const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
     const message: SupervisorMessage = { kind: 'end', mode };
     if (child.connected) child.send(message, () => undefined);
     else child.kill('SIGTERM');
     const killer = setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS);
-    await exited;
+    const [code, signal] = await exited;
     clearTimeout(killer);
+    return { code, signal };
   }
 
   #spawn(): void {
@@ -92,10 +110,10 @@ export class ManagedProcess {
     const child = fork(modulePath, [...args], { env, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
     this.#child = child;
     child.stderr?.on('data', logTo);
-    let fatal: string | undefined;
+    this.#fatal = undefined;
     child.on('message', (message: ChildMessage) => {
       if (message.kind === 'fatal') {
-        fatal = message.message;
+        this.#fatal = message.message;
         return;
       }
       if (message.kind === 'terminated') {
@@ -114,7 +132,7 @@ export class ManagedProcess {
       onChange();
       if (this.#isEnding) return;
       if (!this.#isEverReady) {
-        const message = fatal ?? `The ${name} process ended at its start (${signal ?? code}); its log says why`;
+        const message = this.#fatal ?? `The ${name} process ended at its start (${signal ?? code}); its log says why`;
         if (!onFailedStart) {
           this.#nextReady.reject(new Error(message));
           return;

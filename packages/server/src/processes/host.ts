@@ -73,7 +73,8 @@ export async function startHost({ config, installation, secrets, log }: ProcessC
       if (mode === 'stop') await host.stopAll();
       else await host.detach();
       await server.close();
-      if (mode === 'stop') await closeStorage(paths.host);
+      if (mode === 'stop' && !(await closeStorage(paths.host)))
+        log.warn('The storage pool is in use and stays mounted');
     },
   };
 }

@@ -1,9 +1,8 @@
 import { messageOf } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import { withDeadline } from '../kernel/wait.ts';
+import { END_MAX_MS } from './end-budget.ts';
 import type { ChildMessage, EndMode, RunningProcess, SupervisorMessage } from './protocol.ts';
-
-const END_MAX_MS = 50_000;
 
 /**
  * The life of one of our processes: start, say "ready", run until told to end. A supervisor that dies takes its

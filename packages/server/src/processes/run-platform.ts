@@ -31,9 +31,10 @@ export async function runPlatform(config: Config, { json }: { readonly json: boo
   ]);
   if (!isStoppedEarly) await stop.promise;
   tell('Stopping: sessions, computes, metadata ...');
-  await supervisor.end('stop');
-  tell('Stopped.');
-  process.exit(0);
+  const left = await supervisor.end('stop');
+  if (left.length > 0) process.stderr.write(`${supervisor.tellLeft(left)}\n`);
+  else tell('Stopped.');
+  process.exit(left.length > 0 ? 1 : 0);
 }
 
 const hostOf = ({ listenAddress, domain }: Config): string =>

@@ -1,12 +1,17 @@
+import { existsSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { findProcess } from '../compute/process-table.ts';
+import { findProcess, findProcessesByCommand } from '../compute/process-table.ts';
 import type { Config } from '../config/config.ts';
+import { type DataDirLock, lockDataDir } from '../config/data-dir-lock.ts';
 import { type Installation, makeDirectories, openInstallation } from '../config/installation.ts';
 import { ensureSecrets } from '../config/secrets.ts';
+import { removeUnfinishedEngines } from '../engines/remove-unfinished.ts';
 import { ensureCertificates } from '../gateway/tls/certificates.ts';
-import { writeFileAtomic } from '../kernel/atomic-file.ts';
+import { removeUnfinishedFiles, writeFileAtomic } from '../kernel/atomic-file.ts';
+import { messageOf } from '../kernel/errors.ts';
 import { createLog, type Log } from '../kernel/log.ts';
+import { findPostmaster } from '../metadata/postmaster.ts';
 import { bindDataDirectory, unbindDataDirectory } from './bind-mount.ts';
 import { ManagedProcess } from './child-process.ts';
 import { childEnvironment } from './child-environment.ts';
@@ -34,6 +39,13 @@ const CERTIFICATE_RENEWAL_MS = 12 * 3_600_000;
 
 const MAIN = new URL('../main.ts', import.meta.url).pathname;
 
+/** What a `kill -9` left half made. Nothing but Postgres runs now, which makes no such names. */
+async function removeUnfinished({ dataDir, paths }: Installation): Promise<void> {
+  await removeUnfinishedEngines(join(dataDir, 'engines'));
+  const directories = [dataDir, paths.secrets, paths.gateway, join(dataDir, 'host'), join(dataDir, 'metadata')];
+  for (const directory of directories.filter((path) => existsSync(path))) await removeUnfinishedFiles(directory);
+}
+
 /**
  * The parent of all our processes on one machine: starts control, host and gateways, starts again what dies, and ends
  * them in order. It serves nothing itself.
@@ -41,6 +53,8 @@ const MAIN = new URL('../main.ts', import.meta.url).pathname;
 export class Supervisor {
   readonly #config: Config;
   readonly #installation: Installation;
+  /** Until the process ends: never released before what it protects is gone. */
+  readonly #lock: DataDirLock;
   readonly #log: Log;
   readonly #logFile: LogFile | undefined;
   #parts: Parts | undefined;
@@ -49,7 +63,8 @@ export class Supervisor {
   #restarts: Promise<void> = Promise.resolve();
   #renewal: NodeJS.Timeout | undefined;
 
-  private constructor(config: Config, installation: Installation) {
+  private constructor(config: Config, installation: Installation, lock: DataDirLock) {
+    this.#lock = lock;
     this.#config = config;
     this.#installation = installation;
     this.#logFile =
@@ -57,12 +72,15 @@ export class Supervisor {
     this.#log = createLog('supervisor', config.logLevel, this.#logFile);
   }
 
+  /** @throws PlatformError CONFLICT if a platform runs on the data directory; nothing there has been touched then */
   static async open(config: Config): Promise<Supervisor> {
+    const lock = await lockDataDir(config.dataDir, 'start');
     const installation = await openInstallation(config.dataDir);
     await endPreviousRun(installation);
     await makeDirectories(installation);
+    await removeUnfinished(installation);
     await bindDataDirectory(installation);
-    return new Supervisor(config, installation);
+    return new Supervisor(config, installation, lock);
   }
 
   /**
@@ -102,8 +120,8 @@ export class Supervisor {
     try {
       await Promise.all([this.#parts.control, this.#parts.host, ...this.#parts.gateways].map((part) => part.start()));
     } catch (error) {
-      await this.end('stop');
-      throw error;
+      const left = await this.end('stop');
+      throw left.length === 0 ? error : new Error(`${messageOf(error)}\n${this.tellLeft(left)}`, { cause: error });
     }
     this.#renewal = setInterval(() => this.#renewCertificates(), CERTIFICATE_RENEWAL_MS);
     await this.#writes;
@@ -115,19 +133,51 @@ export class Supervisor {
     };
   }
 
-  /** Gateways first, so that no client meets a platform that is half gone. */
-  async end(mode: EndMode): Promise<void> {
+  /**
+   * Gateways first, so that no client meets a platform that is half gone.
+   * @returns what a stop could not end, in words. The run directory and the mounts then stay: running Postgres
+   * processes need them, and the next start finds those by them
+   */
+  async end(mode: EndMode): Promise<readonly string[]> {
     const parts = this.#parts;
-    if (!parts) return;
+    if (!parts) return [];
     this.#parts = undefined;
     clearInterval(this.#renewal);
     await Promise.all(parts.gateways.map((gateway) => gateway.end(mode)));
-    await Promise.all([parts.control.end(mode), parts.host.end(mode)]);
+    const faults = await Promise.all([parts.control.end(mode), parts.host.end(mode)]);
     await this.#writes;
-    if (mode === 'detach') return;
+    if (mode === 'detach') return [];
+    const left = [...faults.filter((fault) => fault !== undefined), ...(await this.#runningPostgres())];
+    if (left.length > 0) {
+      this.#log.error({ left }, 'Not everything has stopped');
+      return left;
+    }
     await unbindDataDirectory(this.#installation);
     await rm(this.#installation.paths.processes, { force: true });
     await rm(this.#installation.runDir, { recursive: true, force: true });
+    this.#lock.release();
+    return [];
+  }
+
+  /** For people: what `end` could not end, and what to do. */
+  tellLeft(left: readonly string[]): string {
+    const { runDir, dataDir } = this.#installation;
+    return [
+      'Not everything has stopped:',
+      ...left.map((what) => `  - ${what}`),
+      `What runs needs ${runDir}, so that stays. Start Tenantry on ${dataDir} again, which takes it over, and stop it then.`,
+    ].join('\n');
+  }
+
+  /** Asked of the system, not of our processes: they may have died before they could end theirs. */
+  async #runningPostgres(): Promise<string[]> {
+    const { runDir, paths } = this.#installation;
+    const computes = findProcessesByCommand(`config_file=${runDir}/`).map(({ identity }) => identity.pid);
+    const metadata = await findPostmaster(paths.metadata);
+    return [
+      ...(computes.length > 0 ? [`computes still run (pid ${computes.join(', ')})`] : []),
+      ...(metadata === undefined ? [] : [`the metadata Postgres still runs (pid ${metadata})`]),
+    ];
   }
 
   /**
