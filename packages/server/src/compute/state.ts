@@ -18,6 +18,7 @@ export type LifeState = (typeof COMPUTE_STATES)[number];
 export const COMPUTE_EVENTS = [
   'acquire',
   'found',
+  'found_leaving',
   'ready',
   'ended',
   'suspend',
@@ -29,6 +30,7 @@ export const COMPUTE_EVENTS = [
 /**
  * - `acquire`: somebody wants the compute awake.
  * - `found`: after a restart of the host, the endpoint's Postgres was found running.
+ * - `found_leaving`: the same, of a Postgres that is being stopped, or has to be.
  * - `ready`: the process accepts connections.
  * - `ended`: the process and all its children are gone, wanted or not.
  * - `suspend`: nobody uses it (idle timeout), or the API asks for it.
@@ -56,6 +58,7 @@ export const TRANSITIONS = {
   idle: {
     acquire: to('starting', 'start'),
     found: to('starting', 'watch'),
+    found_leaving: to('suspending', 'stop'),
     ready: to('idle'),
     ended: to('idle'),
     suspend: to('idle'),
@@ -66,6 +69,7 @@ export const TRANSITIONS = {
   starting: {
     acquire: to('starting'),
     found: to('starting'),
+    found_leaving: to('starting'),
     ready: to('active', 'serve'),
     ended: to('failed', 'fail'),
     // A start has callers: stopping it would only make them wait for the next one. The suspend comes after `ready`.
@@ -77,6 +81,7 @@ export const TRANSITIONS = {
   active: {
     acquire: to('active', 'serve'),
     found: to('active'),
+    found_leaving: to('active'),
     ready: to('active'),
     ended: to('failed', 'crash'),
     suspend: to('suspending', 'stop'),
@@ -87,6 +92,7 @@ export const TRANSITIONS = {
   suspending: {
     acquire: to('restarting'),
     found: to('suspending'),
+    found_leaving: to('suspending'),
     ready: to('suspending'),
     ended: to('idle'),
     suspend: to('suspending'),
@@ -97,6 +103,7 @@ export const TRANSITIONS = {
   restarting: {
     acquire: to('restarting'),
     found: to('restarting'),
+    found_leaving: to('restarting'),
     ready: to('restarting'),
     ended: to('starting', 'start'),
     suspend: to('restarting'),
@@ -106,7 +113,9 @@ export const TRANSITIONS = {
   },
   failed: {
     acquire: to('backoff', 'schedule'),
-    found: to('failed'),
+    // The report on the disk was older than the start.
+    found: to('starting', 'watch'),
+    found_leaving: to('suspending', 'stop'),
     ready: to('failed'),
     ended: to('failed'),
     suspend: to('idle'),
@@ -117,6 +126,7 @@ export const TRANSITIONS = {
   backoff: {
     acquire: to('backoff'),
     found: to('backoff'),
+    found_leaving: to('backoff'),
     ready: to('backoff'),
     ended: to('backoff'),
     suspend: to('backoff'),

@@ -19,7 +19,7 @@ export interface RunRecord {
   readonly maxCu: number;
   readonly startedAt: string;
   readonly settings: Readonly<Record<string, string>>;
-  /** A life that only prepares a clone: it is not to be adopted. */
+  /** A life that only prepares a clone: whoever finds it ends it. */
   readonly isApart?: boolean;
 }
 
@@ -46,6 +46,11 @@ export class RunRecords {
 
   newComputeId(): string {
     return `compute-${randomText(12)}`;
+  }
+
+  /** Whether a command line is of the Postgres of this compute. */
+  isOf(computeId: string, command: string): boolean {
+    return command.includes(this.directoryOf(computeId).configPath);
   }
 
   directoryOf(computeId: string): RunDirectory {
