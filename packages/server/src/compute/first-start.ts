@@ -51,11 +51,11 @@ export function finishFirstStart({ dataPath }: Volume): void {
  * The file that tells the postmaster, at its next SIGUSR1, to end recovery once all local WAL is replayed. Postgres
  * removes it, also one that an earlier life has left.
  */
-export function putPromoteFile(volume: Volume): void {
+export function putPromoteFile(volume: Pick<Volume, 'dataPath' | 'owner'>): void {
   putFile(volume, 'promote');
 }
 
-function putFile({ dataPath, owner }: Volume, name: string): void {
+function putFile({ dataPath, owner }: Pick<Volume, 'dataPath' | 'owner'>, name: string): void {
   const path = join(dataPath, name);
   writeFileSync(path, '', { mode: 0o600 });
   if (owner) chownSync(path, owner.uid, owner.gid);

@@ -25,9 +25,12 @@ export interface SpawnOptions {
   readonly onSpawn: (pid: number) => void;
 }
 
+/** Of a volume, what its process is watched and promoted by. */
+type DataDirectory = Pick<Volume, 'dataPath' | 'owner' | 'needsPromotion'>;
+
 export interface AdoptOptions {
   readonly identity: ProcessIdentity;
-  readonly volume: Volume;
+  readonly volume: DataDirectory;
   readonly logPath: string;
   readonly watcher: ProcessWatcher;
 }
@@ -127,7 +130,7 @@ export function adoptPostgres({ identity, volume, logPath, watcher }: AdoptOptio
 
 interface ProcessParts {
   readonly identity: ProcessIdentity;
-  readonly volume: Volume;
+  readonly volume: DataDirectory;
   readonly promotes: boolean;
   readonly logPath: string;
   readonly logStart: number;
@@ -185,7 +188,7 @@ function makeProcess({ identity, volume, promotes, logPath, logStart, exited }: 
  * Has it end recovery once it has replayed all WAL there is. The postmaster passes the word on as soon as it has a startup
  * process, which is there from the first status on; one that has it already, or is beyond it, takes no harm.
  */
-function promote(volume: Volume, identity: ProcessIdentity): void {
+function promote(volume: DataDirectory, identity: ProcessIdentity): void {
   putPromoteFile(volume);
   signalProcess(identity, 'SIGUSR1');
 }

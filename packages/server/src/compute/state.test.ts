@@ -4,20 +4,20 @@ import { COMPUTE_EVENTS, COMPUTE_STATES, hasProcess, transition, TRANSITIONS, ty
 
 /** Every cell, written a second time and in another way: `next` or `next/effect`, in the order of COMPUTE_EVENTS. */
 const TRUTH: Record<LifeState, string> = {
-  //          acquire          found           ready         ended           suspend          disable          restart          backoff_over
-  idle: '      starting/start   starting/watch  idle          idle            idle             idle             idle/refuse      idle',
+  //          acquire          found           found_leaving    ready         ended           suspend          disable          restart          backoff_over
+  idle: '      starting/start   starting/watch  suspending/stop  idle          idle            idle             idle             idle/refuse      idle',
   starting:
-    '  starting         starting        active/serve  failed/fail     starting         suspending/stop  starting         starting',
+    '  starting         starting        starting         active/serve  failed/fail     starting         suspending/stop  starting         starting',
   active:
-    '    active/serve     active          active        failed/crash    suspending/stop  suspending/stop  restarting/stop  active',
+    '    active/serve     active          active           active        failed/crash    suspending/stop  suspending/stop  restarting/stop  active',
   suspending:
-    'restarting       suspending      suspending    idle            suspending       suspending       suspending/refuse suspending',
+    'restarting       suspending      suspending       suspending    idle            suspending       suspending       suspending/refuse suspending',
   restarting:
-    'restarting       restarting      restarting    starting/start  restarting       suspending       restarting       restarting',
+    'restarting       restarting      restarting       restarting    starting/start  restarting       suspending       restarting       restarting',
   failed:
-    '    backoff/schedule failed          failed        failed          idle             idle             failed/refuse    failed',
+    '    backoff/schedule starting/watch  suspending/stop  failed        failed          idle             idle             failed/refuse    failed',
   backoff:
-    '   backoff          backoff         backoff       backoff         backoff          idle             backoff/refuse   starting/start',
+    '   backoff          backoff         backoff          backoff       backoff         backoff          idle             backoff/refuse   starting/start',
 };
 
 describe('the table of states', () => {
@@ -36,8 +36,9 @@ describe('the table of states', () => {
       for (const event of COMPUTE_EVENTS) {
         const { next, effect } = TRANSITIONS[state][event];
         if (effect === 'start') expect(hasProcess(state) && event !== 'ended').toBe(false);
-        if (effect === 'stop') expect(hasProcess(state)).toBe(true);
-        if (hasProcess(next) && !hasProcess(state)) expect(['start', 'watch']).toContain(effect);
+        const isFound = event === 'found' || event === 'found_leaving';
+        if (effect === 'stop') expect(hasProcess(state) || isFound).toBe(true);
+        if (hasProcess(next) && !hasProcess(state)) expect(isFound ? ['watch', 'stop'] : ['start']).toContain(effect);
         if (hasProcess(state) && !hasProcess(next)) expect(event).toBe('ended');
       }
     }
@@ -58,7 +59,7 @@ class Model {
   dispatch(event: (typeof COMPUTE_EVENTS)[number]): void {
     const { next, effect } = transition(this.state, event);
     this.state = next;
-    if (effect === 'start' || effect === 'watch') {
+    if (effect === 'start') {
       this.starts++;
       this.processes++;
       this.processesMax = Math.max(this.processesMax, this.processes);
@@ -95,6 +96,17 @@ class Model {
     if (this.processes > 0) this.dispatch('ready');
   }
 
+  /** The next host finds the process, if there is one. What its callers wait for, they ask of that host again. */
+  killHost(reported: 'idle' | 'failed'): void {
+    const isStopping = this.state === 'suspending' || this.state === 'restarting';
+    const callers = this.waiting;
+    this.state = reported;
+    this.waiting = 0;
+    this.isTimerSet = false;
+    if (this.processes > 0) this.dispatch(isStopping ? 'found_leaving' : 'found');
+    for (let i = 0; i < callers; i++) this.acquire();
+  }
+
   fireTimer(): void {
     if (!this.isTimerSet) return;
     this.isTimerSet = false;
@@ -112,13 +124,18 @@ class Model {
 }
 
 const actions = fc.array(
-  fc.constantFrom('acquire', 'ready', 'end', 'suspend', 'disable', 'restart', 'fireTimer', 'settle'),
+  fc.constantFrom(
+    ...(['acquire', 'ready', 'end', 'suspend', 'disable', 'restart', 'fireTimer', 'settle'] as const),
+    ...(['killHost', 'killHostAfterFailure'] as const),
+  ),
   { maxLength: 60 },
 );
 
 function run(model: Model, list: readonly string[]): void {
   for (const action of list) {
     if (action === 'suspend' || action === 'restart') model.dispatch(action);
+    else if (action === 'killHost') model.killHost('idle');
+    else if (action === 'killHostAfterFailure') model.killHost('failed');
     else model[action as 'acquire' | 'ready' | 'end' | 'disable' | 'fireTimer' | 'settle']();
     expect(model.processes).toBe(hasProcess(model.state) ? 1 : 0);
   }

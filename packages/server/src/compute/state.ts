@@ -20,6 +20,7 @@ export type LifeState = (typeof COMPUTE_STATES)[number];
 export const COMPUTE_EVENTS = [
   'acquire',
   'found',
+  'found_leaving',
   'ready',
   'ended',
   'suspend',
@@ -31,6 +32,7 @@ export const COMPUTE_EVENTS = [
 /**
  * - `acquire`: somebody wants the compute awake.
  * - `found`: after a restart of the host, the endpoint's Postgres was found running.
+ * - `found_leaving`: the same, of a Postgres that is being stopped, or has to be.
  * - `ready`: the process accepts connections.
  * - `ended`: the process and all its children are gone, wanted or not.
  * - `suspend`: nobody uses it (idle timeout), or the API asks for it.
@@ -58,6 +60,7 @@ export const TRANSITIONS = {
   idle: {
     acquire: to('starting', 'start'),
     found: to('starting', 'watch'),
+    found_leaving: to('suspending', 'stop'),
     ready: to('idle'),
     ended: to('idle'),
     suspend: to('idle'),
@@ -68,6 +71,7 @@ export const TRANSITIONS = {
   starting: {
     acquire: to('starting'),
     found: to('starting'),
+    found_leaving: to('starting'),
     ready: to('active', 'serve'),
     ended: to('failed', 'fail'),
     // A start has callers: stopping it would only make them wait for the next one. The suspend comes after `ready`.
@@ -79,6 +83,7 @@ export const TRANSITIONS = {
   active: {
     acquire: to('active', 'serve'),
     found: to('active'),
+    found_leaving: to('active'),
     ready: to('active'),
     ended: to('failed', 'crash'),
     suspend: to('suspending', 'stop'),
@@ -89,6 +94,7 @@ export const TRANSITIONS = {
   suspending: {
     acquire: to('restarting'),
     found: to('suspending'),
+    found_leaving: to('suspending'),
     ready: to('suspending'),
     ended: to('idle'),
     suspend: to('suspending'),
@@ -99,6 +105,7 @@ export const TRANSITIONS = {
   restarting: {
     acquire: to('restarting'),
     found: to('restarting'),
+    found_leaving: to('restarting'),
     ready: to('restarting'),
     ended: to('starting', 'start'),
     suspend: to('restarting'),
@@ -108,7 +115,9 @@ export const TRANSITIONS = {
   },
   failed: {
     acquire: to('backoff', 'schedule'),
-    found: to('failed'),
+    // The report on the disk was older than the start.
+    found: to('starting', 'watch'),
+    found_leaving: to('suspending', 'stop'),
     ready: to('failed'),
     ended: to('failed'),
     suspend: to('idle'),
@@ -119,6 +128,7 @@ export const TRANSITIONS = {
   backoff: {
     acquire: to('backoff'),
     found: to('backoff'),
+    found_leaving: to('backoff'),
     ready: to('backoff'),
     ended: to('backoff'),
     suspend: to('backoff'),

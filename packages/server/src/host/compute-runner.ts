@@ -82,7 +82,7 @@ export class ComputeRunner implements RunningCompute {
     return runner;
   }
 
-  /** The caller calls `watch` next. */
+  /** The caller calls `watch` or `stop` next. */
   static adopt(options: RunnerOptions, { record, identity, volume }: FoundCompute): ComputeRunner {
     const runner = new ComputeRunner(options, record);
     runner.#volume = volume;
@@ -117,11 +117,6 @@ export class ComputeRunner implements RunningCompute {
 
   get maxCu(): number {
     return this.#record.maxCu;
-  }
-
-  /** What usage is counted in: the size that the compute has for itself at all times. */
-  get cu(): number {
-    return this.#record.minCu;
   }
 
   get settings(): Readonly<Record<string, string>> {
@@ -249,7 +244,8 @@ export class ComputeRunner implements RunningCompute {
   }
 
   async #start(): Promise<void> {
-    const { engines, volumes, slots, records, spec } = this.#options;
+    const { engines, volumes, slots, strays, records, spec } = this.#options;
+    await strays.gone(this.volumeId);
     slots.claimVolume(this.volumeId, spec.endpointId);
     if (spec.type === 'read_only') await this.#readyReplica();
     const volume = await volumes.claim(this.volumeId);

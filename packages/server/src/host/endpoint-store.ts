@@ -90,6 +90,28 @@ export class EndpointStore {
   }
 }
 
+/** Of an endpoint that has never run. */
+export function newReport(
+  { endpointId, generation }: Pick<EndpointSpec, 'endpointId' | 'generation'>,
+  version: number,
+): EndpointReport {
+  return {
+    endpointId,
+    version,
+    generation,
+    state: 'idle',
+    startedAt: null,
+    suspendedAt: null,
+    lastActiveAt: null,
+    failure: null,
+    catalogAppliedSeq: 0,
+    catalog: null,
+    logicalBytes: null,
+    replicaLagBytes: null,
+    runs: [],
+  };
+}
+
 const SPEC = 'spec.json';
 const REPORT = 'report.json';
 /** No endpoint id holds a dot. */

@@ -18,6 +18,7 @@ import type { HistoryKeeper } from './history-keeper.ts';
 import type { ComputeAddress, EndpointReport, EndpointSpec, VolumeId } from './host.ts';
 import type { ReportFeed } from './report-feed.ts';
 import type { FoundCompute, RunRecords } from './run-records.ts';
+import type { StrayComputes } from './stray-computes.ts';
 import { Waiters } from './waiters.ts';
 
 /** What an endpoint needs of its host. */
@@ -31,6 +32,7 @@ export interface EndpointDeps {
   readonly runOwners: Map<string, EndpointId>;
   readonly records: RunRecords;
   readonly slots: AwakeSlots;
+  readonly strays: StrayComputes;
   readonly watcher: ProcessWatcher;
   readonly cgroups: CgroupTree | undefined;
   readonly computeAdminPassword: Secret;
@@ -189,17 +191,17 @@ export class Endpoint {
   }
 
   /**
-   * Takes over a Postgres that was found running. An earlier life is over, also if the report on the disk does not say so:
-   * the host died before it did, and after the next life had begun.
+   * Takes over a Postgres that was found running; one that is leaving is stopped, as in any suspend. An earlier life is
+   * over, also if the report on the disk does not say so: the host died before it did, and after the next life had begun.
    */
-  adopt(found: FoundCompute): void {
+  adopt(found: FoundCompute, event: 'found' | 'found_leaving'): void {
     const { computeId } = found.record;
     this.#patch({
       runs: this.#report.runs.map((run) => (run.computeId === computeId ? run : { ...run, ended: true })),
     });
     this.#deps.slots.takeFound(this.id);
     this.#setRunner(ComputeRunner.adopt(this.#runnerOptions(), found));
-    this.#dispatch('found');
+    this.#dispatch(event);
   }
 
   /** Notes that a life of the compute ended while no host process was there to see it. */
@@ -315,7 +317,8 @@ export class Endpoint {
     });
     const known = this.#report.runs.some((run) => run.computeId === runner.computeId);
     if (known) return;
-    const { startedAt, cu, computeId } = runner;
+    // Usage is counted in the size that the compute has for itself at all times.
+    const { startedAt, minCu: cu, computeId } = runner;
     this.#deps.runOwners.set(computeId, this.id);
     const run = { computeId, cu, startedAt, until: startedAt, ended: false };
     this.#patch({ startedAt, runs: [...this.#report.runs, run] });

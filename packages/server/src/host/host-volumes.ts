@@ -28,6 +28,7 @@ import type {
   VolumeUsage,
 } from './host.ts';
 import type { Pruner } from './pruner.ts';
+import type { StrayComputes } from './stray-computes.ts';
 
 export interface HostVolumesDeps {
   readonly volumes: VolumeStore;
@@ -35,6 +36,7 @@ export interface HostVolumesDeps {
   readonly history: HistoryKeeper;
   readonly pruner: Pruner;
   readonly slots: AwakeSlots;
+  readonly strays: StrayComputes;
   readonly ownerOf: (projectId: ProjectId) => Promise<FileOwner | null>;
   /** As `Endpoint.openBackup`. */
   readonly openBackup: (endpointId: EndpointId, volumeId: VolumeId) => Promise<BackupSession | undefined>;
@@ -97,10 +99,11 @@ export class HostVolumes {
 
   /** One at a time. A start of a compute on the volume ends it. @throws PlatformError CONFLICT if a compute uses it */
   async archive(volumeId: VolumeId): Promise<boolean> {
-    const { volumes, history } = this.#deps;
+    const { volumes, history, strays } = this.#deps;
     return await this.#turns.take(ARCHIVE_TURN, async () => {
       this.#assertUnused(volumeId, 'archive');
       await withDeadline('archive the volume while it is in use', DELETE_MS, async () => {
+        await strays.gone(volumeId);
         await history.settled(volumeId);
       });
       this.#assertUnused(volumeId, 'archive');
@@ -114,9 +117,10 @@ export class HostVolumes {
    * @throws PlatformError CONFLICT if a compute uses it
    */
   async delete(volumeId: VolumeId, options?: DeleteVolumeOptions): Promise<void> {
-    const { volumes, history } = this.#deps;
+    const { volumes, history, strays } = this.#deps;
     this.#assertUnused(volumeId, 'delete');
     await withDeadline('delete the volume while it is in use', DELETE_MS, async () => {
+      await strays.gone(volumeId);
       await Promise.allSettled(this.#branching.get(volumeId) ?? new Set<Promise<unknown>>());
       await history.settled(volumeId);
     });
@@ -170,9 +174,12 @@ export class HostVolumes {
 
   async #openBackup(volumeId: VolumeId): Promise<BackupSession | undefined> {
     if (this.#deps.volumes.backend.capabilities.atomicLiveSnapshot) return undefined;
-    const holder = this.#deps.slots.holderOf(volumeId);
-    if (!holder) return undefined;
-    const open = async (): Promise<BackupSession | undefined> => await this.#deps.openBackup(holder, volumeId);
+    const { slots, strays, openBackup } = this.#deps;
+    const open = async (): Promise<BackupSession | undefined> => {
+      await strays.gone(volumeId);
+      const holder = slots.holderOf(volumeId);
+      return holder && (await openBackup(holder, volumeId));
+    };
     return await withDeadline('branch the volume while its compute starts', BACKUP_MS, open);
   }
 

@@ -15,7 +15,7 @@ import { growStorage, readStorageSpace } from '../storage/space.ts';
 import type { FileOwner, VolumeStore } from '../storage/volume-store.ts';
 import { AwakeSlots } from './awake-slots.ts';
 import { Endpoint, type EndpointDeps } from './endpoint.ts';
-import { EndpointStore } from './endpoint-store.ts';
+import { EndpointStore, newReport } from './endpoint-store.ts';
 import { HistoryKeeper } from './history-keeper.ts';
 import type {
   BranchVolume,
@@ -45,6 +45,7 @@ import { RunRecords } from './run-records.ts';
 import { SchemaVolumes } from './schema-volumes.ts';
 import type { StopBudget } from './stop-budget.ts';
 import { stopComputes } from './stop-computes.ts';
+import { StrayComputes } from './stray-computes.ts';
 
 export interface LocalHostOptions {
   readonly hostId: string;
@@ -86,7 +87,8 @@ const PARALLEL_READS = 32;
 const hasProcess = ({ state }: EndpointReport): boolean => state !== 'idle' && state !== 'failed';
 
 /**
- * The host of this machine. Finds the computes that an earlier process left running, before it takes calls.
+ * The host of this machine. Finds the computes that an earlier process left running, before it takes calls; it does not
+ * wait for those that are to end: who needs them gone does.
  */
 export async function createLocalHost(options: LocalHostOptions): Promise<LocalHost> {
   const host = new LocalHostProcess(options);
@@ -117,7 +119,7 @@ class LocalHostProcess implements LocalHost {
     mkdirSync(hostDir, { recursive: true, mode: 0o711 });
     this.#options = options;
     this.#uids = new ProjectUids(join(hostDir, 'uids'));
-    this.#deps = {
+    const parts = {
       ...options,
       computeLogsDir,
       store: new EndpointStore(join(hostDir, 'endpoints'), options.log),
@@ -125,11 +127,12 @@ class LocalHostProcess implements LocalHost {
       runOwners: new Map(),
       records: new RunRecords(runDir),
       history: new HistoryKeeper(options),
-      ensureReplica: async (spec) => await this.#volumes.readyReplica(spec),
+      ensureReplica: async (spec: EndpointSpec) => await this.#volumes.readyReplica(spec),
       slots: new AwakeSlots(computesAwakeMax ?? Math.max(8, Math.floor((totalmem() * 0.75) / COMPUTE_BYTES))),
       watcher: new ProcessWatcher(),
       cgroups: openHostCgroups(options),
     };
+    this.#deps = { ...parts, strays: new StrayComputes(parts) };
     this.#removed = new RemovedEndpoints(this.#deps);
     this.#pruner = new Pruner(options);
     this.#volumes = new HostVolumes({
@@ -447,25 +450,4 @@ class LocalHostProcess implements LocalHost {
   #unload(): void {
     for (const [endpointId, endpoint] of this.#loaded) if (endpoint.isAtRest) this.#loaded.delete(endpointId);
   }
-}
-
-function newReport(
-  { endpointId, generation }: Pick<EndpointSpec, 'endpointId' | 'generation'>,
-  version: number,
-): EndpointReport {
-  return {
-    endpointId,
-    version,
-    generation,
-    state: 'idle',
-    startedAt: null,
-    suspendedAt: null,
-    lastActiveAt: null,
-    failure: null,
-    catalogAppliedSeq: 0,
-    catalog: null,
-    logicalBytes: null,
-    replicaLagBytes: null,
-    runs: [],
-  };
 }

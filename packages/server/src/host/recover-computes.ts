@@ -1,10 +1,10 @@
 import type { EndpointId } from '@tenantry/contract/ids.ts';
 import { readStatus } from '../compute/postgres-process.ts';
-import { findProcessesByCommand, isAlive, signalProcess, type ProcessIdentity } from '../compute/process-table.ts';
-import { PlatformError } from '../kernel/errors.ts';
-import { sleep } from '../kernel/wait.ts';
+import { findProcessesByCommand, type ProcessIdentity } from '../compute/process-table.ts';
+import { hasProcess } from '../compute/state.ts';
+import type { Volume } from '../storage/volume-store.ts';
 import type { Endpoint, EndpointDeps } from './endpoint.ts';
-import { shortOf } from './run-records.ts';
+import { shortOf, type RunRecord } from './run-records.ts';
 
 export interface RecoverOptions {
   readonly deps: EndpointDeps;
@@ -13,39 +13,35 @@ export interface RecoverOptions {
   readonly load: (endpointId: EndpointId) => Promise<Endpoint | undefined>;
 }
 
-const STOP_MS = 60_000;
+interface FoundProcess {
+  readonly identity: ProcessIdentity;
+  readonly command: string;
+  readonly computeId: string | undefined;
+  readonly record: RunRecord | null;
+}
 
 /**
  * Brings what runs and what is written down together, before the host takes calls. A Postgres is ours only if its
- * command line names a run directory of ours; it is adopted if that directory's record, its endpoint and its volume
- * agree with it, and stopped otherwise. Lives that ended unseen are closed; nothing is left that no one would find.
+ * command line names a run directory of ours. Its endpoint takes it over if it has the volume; one that is not to go on
+ * is stopped by the endpoint then, and what no endpoint takes over is stopped as a stray. Neither is waited for here: a
+ * slow stop is a matter of its own volume. Lives that ended unseen are closed; nothing is left that no one would find.
  */
 export async function recoverComputes({ deps, unclosed, load }: RecoverOptions): Promise<void> {
-  const { records, volumes, history, cgroups, log } = deps;
+  const { records, volumes, history, cgroups } = deps;
   const running = findProcessesByCommand(records.commandMark);
+  const listed = records.list();
   const gone = new Set<EndpointId>(unclosed);
   const kept = new Set<string>();
-  for (const { computeId, record } of records.list()) {
-    const mark = records.directoryOf(computeId).configPath;
-    const process = running.find(({ command }) => command.includes(mark));
-    if (!process || !record) continue;
-    const endpoint = await load(record.endpointId);
-    const volume = await volumes.find(record.volumeId);
-    const isOurs = endpoint?.spec.volumeId === record.volumeId && volume && !record.isApart;
-    if (!isOurs || !process.command.includes(`-D ${volume.dataPath} `)) continue;
-    if (endpoint.spec.disabled || readStatus(volume.dataPath, process.identity.pid) === 'stopping') continue;
-    await volumes.claim(record.volumeId);
-    endpoint.adopt({ record, identity: process.identity, volume });
-    kept.add(computeId);
-    gone.delete(record.endpointId);
-    log.info({ endpointId: record.endpointId, computeId }, 'running compute adopted');
+  for (const { identity, command } of running) {
+    const of = listed.find(({ computeId }) => records.isOf(computeId, command));
+    const found = { identity, command, computeId: of?.computeId, record: of?.record ?? null };
+    const endpoint = found.record ? await load(found.record.endpointId) : undefined;
+    if (endpoint && (await adoptBy(endpoint, found, deps))) gone.delete(endpoint.id);
+    else await stopAsStray(found, deps);
+    if (of) kept.add(of.computeId);
   }
-  const isKept = (command: string): boolean => [...kept].some((id) => command.includes(records.directoryOf(id).path));
-  await Promise.all(
-    running.filter(({ command }) => !isKept(command)).map(async ({ identity }) => await stopFound(identity)),
-  );
   await Promise.all([...gone].map(async (endpointId) => await closeRuns(await load(endpointId))));
-  for (const { computeId, record } of records.list()) {
+  for (const { computeId, record } of listed) {
     if (kept.has(computeId)) continue;
     if (record && (await volumes.find(record.volumeId))) await history.archive(record.volumeId);
     await records.remove(computeId);
@@ -55,19 +51,39 @@ export async function recoverComputes({ deps, unclosed, load }: RecoverOptions):
     if (!keptGroups.has(name)) await cgroups?.remove(name).catch(() => undefined);
 }
 
+/** False if it is not the endpoint's. */
+async function adoptBy(
+  endpoint: Endpoint,
+  { identity, command, record }: FoundProcess,
+  { volumes, log }: EndpointDeps,
+): Promise<boolean> {
+  const volume = record ? await volumes.find(record.volumeId) : undefined;
+  if (!record || !volume || !runsOn(command, volume) || hasProcess(endpoint.state)) return false;
+  await volumes.claim(record.volumeId);
+  const { disabled, volumeId } = endpoint.spec;
+  const isToGo = disabled || volumeId !== record.volumeId || record.isApart === true;
+  const isLeaving = isToGo || readStatus(volume.dataPath, identity.pid) === 'stopping';
+  endpoint.adopt({ record, identity, volume }, isLeaving ? 'found_leaving' : 'found');
+  log.info({ endpointId: endpoint.id, computeId: record.computeId, isLeaving }, 'running compute adopted');
+  return true;
+}
+
+async function stopAsStray(
+  { identity, command, computeId, record }: FoundProcess,
+  { volumes, strays, log }: EndpointDeps,
+): Promise<void> {
+  const volume = record
+    ? await volumes.find(record.volumeId)
+    : (await volumes.list()).find((volume) => runsOn(command, volume));
+  const volumeId = volume?.volumeId;
+  const dataPath = / -D (.+?) -c /.exec(command)?.[1] ?? '';
+  log.info({ computeId, volumeId }, 'running compute of no endpoint is stopped');
+  await strays.stop({ identity, dataPath, computeId, volumeId });
+}
+
+const runsOn = (command: string, { dataPath }: Volume): boolean => command.includes(`-D ${dataPath} `);
+
 async function closeRuns(endpoint: Endpoint | undefined): Promise<void> {
   endpoint?.closeRuns();
   await endpoint?.flush();
-}
-
-async function stopFound(identity: ProcessIdentity): Promise<void> {
-  signalProcess(identity, 'SIGINT');
-  const deadlineAt = performance.now() + STOP_MS;
-  while (isAlive(identity)) {
-    if (performance.now() > deadlineAt) {
-      signalProcess(identity, 'SIGKILL');
-      throw new PlatformError('DEADLINE_EXCEEDED', 'Cannot start the host: a compute of an earlier one does not stop');
-    }
-    await sleep(5);
-  }
 }

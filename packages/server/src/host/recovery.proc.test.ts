@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { findProcessesByCommand, isAlive } from '../compute/process-table.ts';
@@ -97,7 +97,7 @@ describe('a host that comes back', () => {
     await first.detach();
     rmSync(join(bed.directory, 'host/endpoints', spec.endpointId), { recursive: true });
     const second = await makeHost(bed);
-    expect(postmastersOf(spec)).toBe(0);
+    await waitFor('its end', 10_000, () => postmastersOf(spec) === 0);
     await second.detach();
   });
 
@@ -113,7 +113,7 @@ describe('a host that comes back', () => {
       writeFileSync(join(bed.directory, 'host/endpoints', endpointId, 'spec.json'), '{"endpointId":');
     }
     const second = await makeHost(bed);
-    expect(postmastersOf(spec)).toBe(0);
+    await waitFor('its end', 10_000, () => postmastersOf(spec) === 0);
     for (let i = 0; i < 2; i++) {
       await expect(second.acquire(spec.endpointId)).rejects.toMatchObject({ isRetryable: true });
     }
@@ -147,6 +147,35 @@ describe('a host that comes back', () => {
     await second.removeEndpoint(spec.endpointId);
     await second.acknowledgeRuns([lost.computeId, computeId]);
     expect(readdirSync(join(bed.directory, 'host/endpoints'))).toEqual([]);
+    await second.detach();
+  });
+
+  test('takes over a compute whose last report says that it has failed', async () => {
+    const first = await makeHost(bed);
+    const spec = await addEndpoint(first, 'stale');
+    const { computeId } = await first.acquire(spec.endpointId);
+    await first.detach();
+    // As of a host that was killed right after a start that followed a failure.
+    const reportPath = join(bed.directory, 'host/endpoints', spec.endpointId, 'report.json');
+    const report = JSON.parse(readFileSync(reportPath, 'utf8')) as EndpointReport;
+    writeFileSync(reportPath, JSON.stringify({ ...report, state: 'failed' }));
+    const second = await makeHost(bed);
+    expect(await second.acquire(spec.endpointId)).toMatchObject({ computeId });
+    await second.detach();
+  });
+
+  test('stops a compute whose endpoint is disabled, and waits for it on enabling', async () => {
+    const first = await makeHost(bed);
+    const spec = await addEndpoint(first, 'disabled');
+    const { computeId } = await first.acquire(spec.endpointId);
+    await first.detach();
+    const specPath = join(bed.directory, 'host/endpoints', spec.endpointId, 'spec.json');
+    writeFileSync(specPath, JSON.stringify({ ...spec, generation: 2, disabled: true }));
+    const second = await makeHost(bed);
+    expect((await reportOf(second, spec)).state).toBe('suspending');
+    await second.applySpec({ ...spec, generation: 3 });
+    expect((await second.acquire(spec.endpointId)).computeId).not.toBe(computeId);
+    expect(postmastersOf(spec)).toBe(1);
     await second.detach();
   });
 
@@ -211,6 +240,83 @@ describe('a host process that is killed', () => {
     expect(acknowledged.filter((n) => !kept.has(n))).toEqual([]);
     expect(acknowledged.length).toBeGreaterThan(0);
     await marked.end();
+    client.close();
+    await killChild(child);
+  });
+});
+
+describe('a compute that is slow to stop', () => {
+  let frozen: number[];
+  beforeEach(() => (frozen = []));
+  afterEach(() => thaw());
+
+  /** Without its checkpointer no Postgres ends in good order: a stop lasts until `thaw`. */
+  async function freezeStop(host: HostClient, spec: EndpointSpec): Promise<void> {
+    const session = await connectTenant(host as never, spec);
+    const sql = `SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'`;
+    const { pid } = must((await session.query<{ pid: number }>(sql)).rows[0]);
+    await session.end();
+    frozen.push(pid);
+    process.kill(pid, 'SIGSTOP');
+  }
+
+  const thaw = (): void => frozen.splice(0).forEach((pid) => process.kill(pid, 'SIGCONT'));
+
+  const isStopping = ({ volumeId }: EndpointSpec): boolean =>
+    readFileSync(join(bed.directory, 'volumes', volumeId, 'postmaster.pid'), 'utf8').includes('stopping');
+
+  test('holds up callers of its own endpoint, and nobody else, when the host is killed meanwhile', async () => {
+    let child = await startChild(bed.directory, socketPath);
+    const client = new HostClient({ socketPath });
+    const [slow, awake, asleep] = await Promise.all(
+      (['slow', 'awake', 'asleep'] as const).map(async (name) => await addEndpoint(client as never, name)),
+    );
+    await freezeStop(client, must(slow));
+    const before = await client.acquire(must(slow).endpointId);
+    const running = await client.acquire(must(awake).endpointId);
+    const suspending = client.suspend(must(slow).endpointId);
+    await waitFor('the stop under way', 10_000, () => isStopping(must(slow)));
+    await killChild(child);
+    child = await startChild(bed.directory, socketPath);
+    expect(await client.acquire(must(awake).endpointId)).toEqual(running);
+    await (await connectTenant(client as never, must(asleep))).end();
+    expect((await reportOf(client, must(slow))).state).toBe('suspending');
+    let isHeld = true;
+    const held = client.acquire(must(slow).endpointId).finally(() => (isHeld = false));
+    await waitFor('the held call', 10_000, async () => (await reportOf(client, must(slow))).state === 'starting');
+    expect([isHeld, isStopping(must(slow)), postmastersOf(must(slow))]).toEqual([true, true, 1]);
+    thaw();
+    expect((await held).computeId).not.toBe(before.computeId);
+    await suspending;
+    await (await connectTenant(client as never, must(slow))).end();
+    expect(postmastersOf(must(slow))).toBe(1);
+    expect((await reportOf(client, must(slow))).runs.filter(({ ended }) => !ended)).toHaveLength(1);
+    client.close();
+    await killChild(child);
+  });
+
+  test('holds up who needs its volume where its endpoint is gone', async () => {
+    let child = await startChild(bed.directory, socketPath);
+    const client = new HostClient({ socketPath });
+    const [again, left] = await Promise.all(['again', 'left'].map((name) => addEndpoint(client as never, name)));
+    for (const spec of [must(again), must(left)]) await freezeStop(client, spec);
+    await killChild(child);
+    for (const { endpointId } of [must(again), must(left)])
+      rmSync(join(bed.directory, 'host/endpoints', endpointId), { recursive: true });
+    child = await startChild(bed.directory, socketPath);
+    await client.applySpec(must(again));
+    const settled: string[] = [];
+    const held = client.acquire(must(again).endpointId).finally(() => settled.push('acquire'));
+    const deleted = client.deleteVolume(must(left).volumeId).finally(() => settled.push('delete'));
+    await waitFor('both stops under way', 10_000, () => [must(again), must(left)].every(isStopping));
+    await waitFor('the held call', 10_000, async () => (await reportOf(client, must(again))).state === 'starting');
+    expect(settled).toEqual([]);
+    expect(existsSync(join(bed.directory, 'volumes', must(left).volumeId, 'PG_VERSION'))).toBe(true);
+    thaw();
+    await Promise.all([held, deleted]);
+    await (await connectTenant(client as never, must(again))).end();
+    expect([postmastersOf(must(again)), postmastersOf(must(left))]).toEqual([1, 0]);
+    expect(readdirSync(join(bed.directory, 'run/c'))).toHaveLength(1);
     client.close();
     await killChild(child);
   });

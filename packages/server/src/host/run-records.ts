@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { randomText, type EndpointId } from '@tenantry/contract/ids.ts';
@@ -19,7 +19,7 @@ export interface RunRecord {
   readonly maxCu: number;
   readonly startedAt: string;
   readonly settings: Readonly<Record<string, string>>;
-  /** A life that only prepares a clone: it is not to be adopted. */
+  /** A life that only prepares a clone: whoever finds it ends it. */
   readonly isApart?: boolean;
 }
 
@@ -48,12 +48,29 @@ export class RunRecords {
     return `compute-${randomText(12)}`;
   }
 
+  /** Whether a command line is of the Postgres of this compute. */
+  isOf(computeId: string, command: string): boolean {
+    return command.includes(this.directoryOf(computeId).configPath);
+  }
+
   directoryOf(computeId: string): RunDirectory {
     return runDirectoryAt(join(this.#path, shortOf(computeId)));
   }
 
+  /**
+   * Whole or not at all, also for a compute that runs: without its record the next host would stop it. No fsync, as it
+   * need not outlive the boot. What a kill leaves beside it is written over by the next, and goes with the directory.
+   */
   write(record: RunRecord): void {
-    writeFileSync(this.#recordPath(record.computeId), JSON.stringify(record), { mode: 0o600 });
+    const path = this.#recordPath(record.computeId);
+    const temporary = `${path}.tmp`;
+    try {
+      writeFileSync(temporary, JSON.stringify(record), { mode: 0o600 });
+      renameSync(temporary, path);
+    } catch (error) {
+      rmSync(temporary, { force: true });
+      throw error;
+    }
   }
 
   /** All records; null for a directory whose record was not written whole: nothing was spawned from it. */

@@ -32,7 +32,7 @@ const THROWN_AWAY = { fsync: 'off', full_page_writes: 'off' };
 /**
  * Runs Postgres on a volume for as long as `work` takes. It belongs to no endpoint: no client finds it, and it counts as
  * nobody's usage. It has the user, the settings and the limits of an ordinary compute, and a run directory without a
- * record, so that the next host process stops it and does not adopt it.
+ * record, so that the next host process stops it as a stray.
  * @throws PlatformError NOT_FOUND, COMPUTE_START_FAILED; what `work` throws
  */
 export async function withPrivateCompute<T>(

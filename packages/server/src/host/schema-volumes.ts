@@ -10,10 +10,12 @@ import type { HistoryKeeper } from './history-keeper.ts';
 import type { BranchVolume, CreateVolume, DumpSchema, Moment, VolumeId } from './host.ts';
 import { withPrivateCompute, type PrivateComputeDeps } from './schema-compute.ts';
 import { copySchema, dumpDatabase } from './schema-copy.ts';
+import type { StrayComputes } from './stray-computes.ts';
 
 export interface SchemaVolumesDeps extends PrivateComputeDeps {
   readonly hostDir: string;
   readonly history: HistoryKeeper;
+  readonly strays: StrayComputes;
   readonly createVolume: (request: CreateVolume) => Promise<void>;
   readonly branchVolume: (request: BranchVolume) => Promise<Moment>;
   readonly deleteVolume: (volumeId: VolumeId) => Promise<void>;
@@ -31,6 +33,8 @@ export class SchemaVolumes {
   readonly #deps: SchemaVolumesDeps;
   readonly #marksDir: string;
   readonly #making = new Map<VolumeId, Promise<void>>();
+  /** What a crash has left half made, while it is being removed. */
+  readonly #discarding = new Map<VolumeId, Promise<void>>();
   #running = 0;
   readonly #queue: (() => void)[] = [];
 
@@ -40,15 +44,29 @@ export class SchemaVolumes {
     mkdirSync(this.#marksDir, { recursive: true, mode: 0o700 });
   }
 
-  /** Removes what a crash has left. Called before any other call, once nothing of an earlier host runs any more. */
+  /** Removes what a crash has left: now, or once the Postgres that still runs on it has ended. Called before any other call. */
   async recover(): Promise<void> {
-    const { volumes, log } = this.#deps;
+    const { volumes, strays, log } = this.#deps;
     const left = (await volumes.list()).filter(({ volumeId }) => volumeId.startsWith(TEMPORARY));
-    for (const { volumeId } of left) await this.#deleteTemporary(volumeId);
+    for (const { volumeId } of left) {
+      const deleting = this.#deleteTemporary(volumeId);
+      if (!strays.isOn(volumeId)) await deleting;
+    }
     for (const volumeId of readdirSync(this.#marksDir)) {
       log.info({ volumeId }, 'removing a schema-only volume that was half made');
-      await this.#discard(volumeId);
+      const isHeld = strays.isOn(volumeId);
+      const discarding = this.#discard(volumeId);
+      if (isHeld) this.#discardLater(volumeId, discarding);
+      else await discarding;
     }
+  }
+
+  /** If it fails, the mark is still there: whoever makes the volume tries again, and so does the next start. */
+  #discardLater(volumeId: VolumeId, discarding: Promise<void>): void {
+    const done = discarding
+      .catch((error: unknown) => this.#deps.log.error({ volumeId, error: messageOf(error) }, 'volume not removed'))
+      .finally(() => this.#discarding.delete(volumeId));
+    this.#discarding.set(volumeId, done);
   }
 
   /** @throws PlatformError NOT_FOUND if there is no such volume or database, MOMENT_OUT_OF_HISTORY */
@@ -72,6 +90,7 @@ export class SchemaVolumes {
   async #create(request: BranchVolume): Promise<void> {
     const { volumes } = this.#deps;
     const { volumeId, projectId, source, at } = request;
+    await this.#discarding.get(volumeId);
     if ((await readFileIfExists(this.#markOf(volumeId))) !== undefined) await this.#discard(volumeId);
     if (await volumes.find(volumeId)) return;
     await this.#withClone({ source, projectId, at }, async (cloneId) => {

@@ -5,11 +5,13 @@ import { endsWithin, sleep, withDeadline } from '../kernel/wait.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { RunRecords } from './run-records.ts';
 import { STOP_BUDGET, type StopBudget } from './stop-budget.ts';
+import type { StrayComputes } from './stray-computes.ts';
 
 export interface StopComputes {
   /** The endpoints that are in memory now. */
   readonly endpoints: () => readonly Endpoint[];
   readonly records: RunRecords;
+  readonly strays: StrayComputes;
   /** What those are told who wait for a compute. */
   readonly reason: PlatformError;
   readonly budget?: StopBudget | undefined;
@@ -45,7 +47,7 @@ export async function stopComputes(options: StopComputes): Promise<void> {
 
 /** Those whose turn has not come when `hurry` aborts are told at once: a compute that is ended then has not crashed. */
 async function stopInOrder(options: StopComputes, hurry: AbortSignal): Promise<void> {
-  const { endpoints, records, reason, log } = options;
+  const { endpoints, records, strays, reason, log } = options;
   const told = new Set<Endpoint>();
   const close = async (endpoint: Endpoint): Promise<void> => {
     // What is left of one that is down must not keep the others up.
@@ -68,6 +70,7 @@ async function stopInOrder(options: StopComputes, hurry: AbortSignal): Promise<v
     await Promise.all(Array.from({ length: PARALLEL_STOPS }, closeNext));
     await Promise.all(hurried);
   }
+  await strays.gone();
   // No endpoint's: it serves a piece of work (a schema) that will be done again.
   for (;;) {
     const others = findProcessesByCommand(records.commandMark);
