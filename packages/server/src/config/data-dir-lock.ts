@@ -11,6 +11,9 @@ export interface DataDirLock extends Disposable {
 
 const SQLITE_BUSY = 5;
 
+/** Two that come at once are in each other's way for a moment; then one has it. */
+const WAIT_MS = 1_000;
+
 /**
  * Makes this process the only one that runs on a data directory, which is made if it is not there. Node has no flock; but
  * SQLite, which is part of Node, locks its files by fcntl on every system. So the kernel holds the lock and gives it back
@@ -23,7 +26,7 @@ export async function lockDataDir(dataDir: string, purpose: string): Promise<Dat
   const path = join(dataDir, 'running.lock');
   const pidPath = join(dataDir, 'running.pid');
   makeFile(path);
-  const lock = new DatabaseSync(path);
+  const lock = new DatabaseSync(path, { timeout: WAIT_MS });
   try {
     // No journal: a kill would leave it.
     lock.exec('PRAGMA journal_mode = OFF; BEGIN EXCLUSIVE');

@@ -7,7 +7,7 @@ import type { StatusCounts } from '../platform/status/read-status.ts';
 import { type Asked, askPart } from './ask-part.ts';
 import { ACQUIRE_BUCKETS_S, CONNECT_FAILURE_KINDS } from './gateway-counters.ts';
 
-interface MetricsSources {
+export interface MetricsSources {
   readonly directory: Pick<DirectoryServer, 'gateways'>;
   readonly host: Pick<Host, 'info'>;
   readonly health: () => Promise<{ readonly parts: Readonly<Record<string, string>> }>;

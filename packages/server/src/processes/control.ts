@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Kysely } from 'kysely';
 import type { ClientConfig } from 'pg';
 import { createApiServer } from '../api/create-api-server.ts';
 import type { RateLimitOptions } from '../api/rate-limit.ts';
@@ -12,6 +13,7 @@ import { must } from '../kernel/assert.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../metadata/embedded-postgres.ts';
 import { openMetadata } from '../metadata/open-metadata.ts';
 import { findPostmaster } from '../metadata/postmaster.ts';
+import type { Tables } from '../metadata/tables.ts';
 import { createOperationEngine } from '../operations/engine.ts';
 import { bootstrap } from '../platform/accounts/bootstrap.ts';
 import { archiveBranches } from '../platform/branches/archive-branches.ts';
@@ -26,7 +28,7 @@ import { createPasswordBox } from '../platform/roles/password-box.ts';
 import { runSchedules } from '../platform/snapshots/run-schedules.ts';
 import { countStatus, listReplicaLags } from '../platform/status/read-status.ts';
 import { checkHealth } from './control-health.ts';
-import { ControlMetrics } from './control-metrics.ts';
+import { ControlMetrics, type MetricsSources } from './control-metrics.ts';
 import { operatorViews } from './control-status.ts';
 import { CHECKOUT, type ProcessContext } from './process-context.ts';
 import type { RunningProcess } from './protocol.ts';
@@ -97,14 +99,7 @@ async function serve(context: ProcessContext, embedded: EmbeddedPostgres | undef
   ];
   const health = () =>
     checkHealth({ metadata: metadata.db, host, directory: directoryServer, gateways: config.gatewayWorkers });
-  const metrics = new ControlMetrics({
-    directory: directoryServer,
-    host,
-    health,
-    countStatus: async () => await countStatus(metadata.db, new Date()),
-    replicaLags: async () => await listReplicaLags(metadata.db),
-    log,
-  });
+  const metrics = makeMetrics(metadata.db, { directory: directoryServer, host, health, log });
   const api = createApiServer({
     platform,
     config: { listenAddress: config.listenAddress, apiPort: config.apiPort, regions: [], domain: config.domain },
@@ -165,3 +160,10 @@ async function startMetadataPostgres(
 
 const rateLimitOf = (requestsPerMinute: number): RateLimitOptions | undefined =>
   requestsPerMinute === 0 ? undefined : { requestsPerMinute, burst: Math.ceil(requestsPerMinute / 15) };
+function makeMetrics(db: Kysely<Tables>, sources: Omit<MetricsSources, 'countStatus' | 'replicaLags'>): ControlMetrics {
+  return new ControlMetrics({
+    ...sources,
+    countStatus: async () => await countStatus(db, new Date()),
+    replicaLags: async () => await listReplicaLags(db),
+  });
+}
