@@ -7,7 +7,7 @@ import type { TestProject } from '../support/api.ts';
 import { visit } from '../support/clients.ts';
 import { must } from '../support/must.ts';
 import { isAlive } from '../support/os-processes.ts';
-import { NO_PSQL, psql } from '../support/psql.ts';
+import { psql } from '../support/psql.ts';
 import { runOk } from '../support/run.ts';
 import { ownerOfConnection } from '../support/sockets.ts';
 import { startPlatform, type PartName, type RunningPlatform } from '../support/start-platform.ts';
@@ -31,7 +31,7 @@ afterAll(async () => {
 
 const LEDGER = 'CREATE TABLE ledger (writer text, n bigint, PRIMARY KEY (writer, n))';
 
-describe.skipIf(NO_PSQL)('kill -9', () => {
+describe('kill -9', () => {
   it(
     `of control, host and gateway, ${ROUNDS} times each under load, loses nothing`,
     async () => {

@@ -5,7 +5,7 @@ import { connect as connectTls } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TestProject } from '../support/api.ts';
 import { visit } from '../support/clients.ts';
-import { NO_PSQL, psql, tryPsql } from '../support/psql.ts';
+import { psql, tryPsql } from '../support/psql.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
 import { withDatabase, withRole } from '../support/uri.ts';
 import {
@@ -47,7 +47,7 @@ async function send(...parts: Uint8Array[]) {
   return { error: findError(received), text: received.toString('latin1'), closed };
 }
 
-describe.skipIf(NO_PSQL)('bytes that are no login', () => {
+describe('bytes that are no login', () => {
   const silent: readonly [name: string, bytes: Buffer][] = [
     ['an HTTP request', Buffer.from('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')],
     ['random bytes', Buffer.concat([Buffer.from([0x7f]), randomBytes(4096)])],
@@ -129,7 +129,7 @@ describe.skipIf(NO_PSQL)('bytes that are no login', () => {
   });
 });
 
-describe.skipIf(NO_PSQL)('logins that are wrong', () => {
+describe('logins that are wrong', () => {
   it('names what is wrong in the words of Neon', async () => {
     const cases: readonly [Record<string, string>, RegExp][] = [
       [{ user: '' }, /Parameter 'user' is missing in startup packet\./],
@@ -209,7 +209,7 @@ describe.skipIf(NO_PSQL)('logins that are wrong', () => {
   });
 });
 
-describe.skipIf(NO_PSQL)('TLS that is bent', () => {
+describe('TLS that is bent', () => {
   it('survives clients that leave in the middle', async () => {
     const ca = readFileSync(platform.caCert);
     for (let i = 0; i < 20; i++) {

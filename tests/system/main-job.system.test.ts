@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { asTestProject, type CreatedProject, type TestProject } from '../support/api.ts';
 import { must } from '../support/must.ts';
 import { withDescendants } from '../support/os-processes.ts';
-import { NO_PSQL, psql, tryPsql } from '../support/psql.ts';
+import { psql, tryPsql } from '../support/psql.ts';
 import { run, runOk } from '../support/run.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
 import { withDatabase } from '../support/uri.ts';
@@ -30,7 +30,7 @@ const FINGERPRINT = `
   SELECT md5(string_agg(c::text, ',' ORDER BY id)) FROM customers c;
   SELECT count(*), sum(total), md5(string_agg(o::text, ',' ORDER BY id)) FROM orders o;`;
 
-describe.skipIf(NO_PSQL)('the main job', () => {
+describe('the main job', () => {
   it('serves a project from sign-up through sleep and back', async () => {
     const { api } = platform;
     const began = performance.now();

@@ -2,7 +2,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { must } from '../support/must.ts';
-import { NO_PSQL, psql, tryPsql } from '../support/psql.ts';
+import { psql, tryPsql } from '../support/psql.ts';
 import { runOk } from '../support/run.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
 
@@ -18,7 +18,7 @@ afterAll(async () => {
   await platform?.[Symbol.asyncDispose]();
 });
 
-describe.skipIf(NO_PSQL)('without root', () => {
+describe('without root', () => {
   it('does the main job', async () => {
     const { api } = platform;
     const [one, two] = await Promise.all([api.createProject({ name: 'one' }), api.createProject({ name: 'two' })]);

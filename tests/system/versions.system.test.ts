@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Api, type TestProject } from '../support/api.ts';
-import { NO_PSQL, psql, tryPsql } from '../support/psql.ts';
+import { psql, tryPsql } from '../support/psql.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
 import { withDatabase, withRole } from '../support/uri.ts';
 import { waitUntil } from '../support/wait-until.ts';
@@ -61,7 +61,7 @@ async function useOf(pgVersion: number, fullVersion: string): Promise<void> {
   await waitUntil('nothing left', () => platform.compute(project.branchId) === undefined, 20_000);
 }
 
-describe.skipIf(NO_PSQL)('every Postgres version that is here', () => {
+describe('every Postgres version that is here', () => {
   it('serves a project through its life', async () => {
     const { engines } = (await new Api(platform.origin, platform.api.key).call<Status>('GET', '/status')).host;
     expect(engines.map(({ pgVersion }) => pgVersion)).toContain(17);

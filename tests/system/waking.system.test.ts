@@ -5,7 +5,7 @@ import type { TestProject } from '../support/api.ts';
 import { errorsOf, percentile, visit, type Visit } from '../support/clients.ts';
 import { must } from '../support/must.ts';
 import { isAlive, withDescendants } from '../support/os-processes.ts';
-import { NO_PSQL, psql, tryPsql } from '../support/psql.ts';
+import { psql, tryPsql } from '../support/psql.ts';
 import { connectionsTo } from '../support/sockets.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
 import { withRole } from '../support/uri.ts';
@@ -21,7 +21,7 @@ afterAll(async () => {
 
 const START_TIME = 'SELECT pg_postmaster_start_time()';
 
-describe.skipIf(NO_PSQL)('waking', () => {
+describe('waking', () => {
   it('starts one compute for 1,000 clients of the same second', async () => {
     const project = await platform.api.createProject({ name: 'crowd' });
     // Room for 1,258 sessions.
@@ -121,7 +121,7 @@ describe.skipIf(NO_PSQL)('waking', () => {
   });
 });
 
-describe.skipIf(NO_PSQL)('autosuspend', () => {
+describe('autosuspend', () => {
   it('follows activity, not mere presence', async () => {
     const names = ['idle', 'inTransaction', 'busy', 'listening', 'never', 'visited'] as const;
     const projects = await makeProjects(names.length, 'activity', { suspend_timeout_seconds: 1 });
@@ -186,7 +186,7 @@ describe.skipIf(NO_PSQL)('autosuspend', () => {
   });
 });
 
-describe.skipIf(NO_PSQL)('without control and metadata', () => {
+describe('without control and metadata', () => {
   it.each(['frozen', 'gone'] as const)('that are %s, it wakes, authenticates and suspends', async (how) => {
     const [project, idle] = (await makeProjects(2, how, { suspend_timeout_seconds: 1 })) as [TestProject, TestProject];
     await psql(project.uri, 'CREATE TABLE kept AS SELECT 42 AS n');
