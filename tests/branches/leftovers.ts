@@ -5,8 +5,17 @@ import { run } from '../support/run.ts';
 import type { RunningPlatform } from '../support/start-platform.ts';
 import { waitUntil } from '../support/wait-until.ts';
 
-/** Tables whose rows belong to a project. */
-const TABLES = ['projects', 'branches', 'endpoints', 'roles', 'databases', 'snapshots', 'snapshot_schedules'];
+/** Tables whose rows belong to a project, and the one of what the host must still remove. */
+const TABLES = [
+  'projects',
+  'branches',
+  'endpoints',
+  'roles',
+  'databases',
+  'snapshots',
+  'snapshot_schedules',
+  'host_removals',
+];
 
 /** Not looked into: templates, what Postgres keeps in its directories, and OS users, which are given out only once. */
 const INSIDES = ['*/uids/*', '*/templates/*', '*/volumes/*/data/*', '*/points/*/*'];
@@ -66,7 +75,7 @@ async function subvolumes(mounts: readonly string[]): Promise<string[]> {
 }
 
 /** Rows of projects, one name each, and operations that have not ended. */
-export async function rows(platform: RunningPlatform): Promise<string[]> {
+async function rows(platform: RunningPlatform): Promise<string[]> {
   const client = new Client({
     host: join(platform.runDir, 'metadata'),
     user: 'tenantry',
