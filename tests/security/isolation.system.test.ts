@@ -2,14 +2,14 @@ import { chmodSync, copyFileSync, existsSync, readFileSync, rmSync, statSync } f
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { asTestProject, type CreatedProject, type TestProject } from '../support/api.ts';
+import type { TestProject } from '../support/api.ts';
 import { must } from '../support/must.ts';
 import { psql, tryPsql } from '../support/psql.ts';
 import { run } from '../support/run.ts';
 import { startPlatform, type ComputeProcess, type RunningPlatform } from '../support/start-platform.ts';
 import { withDatabase, withParameters, withRole } from '../support/uri.ts';
 import { waitUntil } from '../support/wait-until.ts';
-import { SQL_ATTACKS, type SqlAttack } from './sql-attacks.ts';
+import { outcomeOf, SQL_ATTACKS } from './sql-attacks.ts';
 
 const IS_ROOT = process.getuid?.() === 0;
 /** Ends with 7 if the socket cannot be reached. Perl is part of every Debian, and readable by all; our Node may not be. */
@@ -90,29 +90,13 @@ describe('the ways in', () => {
   });
 });
 
+/** The same on every other version of Postgres: `tests/system/versions.system.test.ts`. */
 describe('SQL of a tenant', () => {
   for (const attack of SQL_ATTACKS) {
     it(`cannot: ${attack.name}`, async () => {
       expect(await outcomeOf(attack, withDatabase(mine.uri, 'neondb'))).toBe('refused');
     });
   }
-
-  it('cannot do any of it on the other versions of Postgres that are here', async () => {
-    for (const version of [14, 15, 16, 18]) {
-      const answer = await platform.api.request<CreatedProject>('POST', '/projects', {
-        project: { pg_version: version },
-      });
-      if (answer.status !== 201) continue;
-      const { id, uri } = asTestProject(answer.body);
-      const outcomes: string[] = [];
-      for (const attack of SQL_ATTACKS) outcomes.push(`${attack.name}: ${await outcomeOf(attack, uri)}`);
-      expect(
-        outcomes.filter((text) => !text.endsWith(': refused')),
-        `Postgres ${version}`,
-      ).toEqual([]);
-      await platform.api.deleteProject(id);
-    }
-  });
 
   it('cannot read verifiers as a role that it made itself', async () => {
     // Roles of the API can, as in Neon: pg_read_all_data reaches pg_authid. They see their own project's alone.
@@ -390,15 +374,6 @@ describe('sockets of others', () => {
     expect(modes).toBe('');
   });
 });
-
-/** `refused` if it was, as it should be; else what happened. */
-async function outcomeOf({ sql, sqlstates = ['42501'] }: SqlAttack, uri: string): Promise<string> {
-  const quiet = `SET client_min_messages = error; ${sql.replaceAll('neondb_owner', new URL(uri).username)};`;
-  const { code, stderr, stdout } = await tryPsql(uri, quiet);
-  if (existsSync('/tmp/tenantry-attack')) return 'wrote a file';
-  if (code === 0) return `was allowed: ${stdout}`;
-  return sqlstates.includes(/ERROR:\s+(\w{5}):/.exec(stderr)?.[1] ?? '') ? 'refused' : stderr;
-}
 
 const awake = (project: TestProject): ComputeProcess => must(platform.compute(project.branchId), 'an awake compute');
 
