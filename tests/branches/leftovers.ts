@@ -32,7 +32,8 @@ export async function inventory(platform: RunningPlatform): Promise<Set<string>>
   const groups = await run('find', [
     '/sys/fs/cgroup',
     '-path',
-    `*/tenantry-${basename(platform.runDir)}/*`,
+    // Named after the whole path of the run directory.
+    `*/tenantry-*${basename(platform.runDir)}/*`,
     '-type',
     'd',
   ]);
