@@ -15,7 +15,8 @@ let platform: RunningPlatform;
 beforeAll(async () => {
   platform = await startPlatform();
   await installTheRest();
-});
+  // Four downloads of 20 MB.
+}, 600_000);
 afterAll(async () => {
   await platform?.[Symbol.asyncDispose]();
 });
