@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /**
- * `./test [vitest arguments]`: the checks, then every test. Ends with one line `N passed, N failed, N skipped`, which
- * CI reads.
+ * `./test [vitest arguments]`: the checks, then every test. Ends with what this machine could not show and why, and one
+ * line `N passed, N failed, N skipped`, which CI reads.
  */
 interface Report {
   readonly numPassedTests: number;
@@ -22,7 +22,14 @@ const reportPath = join(directory, 'report.json');
 const isChecked = args.length > 0 || spawnSync('node', ['scripts/check.ts'], { stdio: 'inherit' }).status === 0;
 const vitest = spawnSync(
   'vitest',
-  ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${reportPath}`, ...args],
+  [
+    'run',
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile.json=${reportPath}`,
+    '--reporter=./scripts/skipped-reporter.ts',
+    ...args,
+  ],
   {
     stdio: 'inherit',
   },

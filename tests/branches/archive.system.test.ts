@@ -2,7 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { diskUsage } from '../support/disk-usage.ts';
-import { NO_PSQL, psql } from '../support/psql.ts';
+import { psql } from '../support/psql.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
 import { waitUntil } from '../support/wait-until.ts';
 import { BranchApi, type TestBranch } from './branch-api.ts';
@@ -51,7 +51,7 @@ const loadAndSleep = async (branch: TestBranch): Promise<string> => {
   return sum;
 };
 
-describe.skipIf(NO_PSQL)('archived branches', () => {
+describe('archived branches', () => {
   it('give their space back, and are as they were for who connects, branches or deletes', async () => {
     const branch = await branches.create(mainId);
     const sum = await loadAndSleep(branch);

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TestProject } from '../support/api.ts';
 import { percentile } from '../support/clients.ts';
 import { must } from '../support/must.ts';
-import { NO_PSQL, psql } from '../support/psql.ts';
+import { psql } from '../support/psql.ts';
 import { smallDisk, type SmallDisk } from '../support/small-disk.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
 import { waitUntil } from '../support/wait-until.ts';
@@ -50,7 +50,7 @@ afterAll(async () => {
   await disk?.[Symbol.asyncDispose]();
 });
 
-describe.skipIf(NO_PSQL)('a branch holds exactly what was committed at its moment', () => {
+describe('a branch holds exactly what was committed at its moment', () => {
   it(
     `in ${ROUNDS} random rounds of branches and restores`,
     async () => {

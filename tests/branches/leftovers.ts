@@ -5,8 +5,17 @@ import { run } from '../support/run.ts';
 import type { RunningPlatform } from '../support/start-platform.ts';
 import { waitUntil } from '../support/wait-until.ts';
 
-/** Tables whose rows belong to a project. */
-const TABLES = ['projects', 'branches', 'endpoints', 'roles', 'databases', 'snapshots', 'snapshot_schedules'];
+/** Tables whose rows belong to a project, and the one of what the host must still remove. */
+const TABLES = [
+  'projects',
+  'branches',
+  'endpoints',
+  'roles',
+  'databases',
+  'snapshots',
+  'snapshot_schedules',
+  'host_removals',
+];
 
 /**
  * Not looked into: templates, what Postgres keeps in its directories, OS users, which are given out only once, and the
@@ -26,7 +35,8 @@ export async function inventory(platform: RunningPlatform): Promise<Set<string>>
   const groups = await run('find', [
     '/sys/fs/cgroup',
     '-path',
-    `*/tenantry-${basename(platform.runDir)}/*`,
+    // Named after the whole path of the run directory.
+    `*/tenantry-*${basename(platform.runDir)}/*`,
     '-type',
     'd',
   ]);
@@ -69,7 +79,7 @@ async function subvolumes(mounts: readonly string[]): Promise<string[]> {
 }
 
 /** Rows of projects, one name each, and operations that have not ended. */
-export async function rows(platform: RunningPlatform): Promise<string[]> {
+async function rows(platform: RunningPlatform): Promise<string[]> {
   const client = new Client({
     host: join(platform.runDir, 'metadata'),
     user: 'tenantry',

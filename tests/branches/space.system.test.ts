@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { diskUsage } from '../support/disk-usage.ts';
-import { NO_PSQL, psql } from '../support/psql.ts';
+import { psql } from '../support/psql.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
 import { waitUntil } from '../support/wait-until.ts';
 import { BranchApi } from './branch-api.ts';
@@ -22,7 +22,7 @@ afterAll(async () => {
 
 const used = async (): Promise<number> => (await diskUsage(platform)).bytes;
 
-describe.skipIf(NO_PSQL)('the disk space of branches', () => {
+describe('the disk space of branches', () => {
   it('is little for a fresh one, and what it wrote is given back when it is deleted', async () => {
     const { api } = platform;
     const project = await api.createProject({ name: 'space' });

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { createApiClient, EndpointType } from '@neondatabase/api-client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { must } from '../support/must.ts';
-import { NO_PSQL, psql } from '../support/psql.ts';
+import { psql } from '../support/psql.ts';
 import { run, runOk } from '../support/run.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
 import { waitUntil } from '../support/wait-until.ts';
@@ -20,7 +20,7 @@ afterAll(async () => {
   await platform?.[Symbol.asyncDispose]();
 });
 
-describe.skipIf(NO_PSQL)('@neondatabase/api-client', () => {
+describe('@neondatabase/api-client', () => {
   it('does the round of a project', async () => {
     const neon = createApiClient({ apiKey: platform.ready.admin_key, baseURL: platform.ready.api_url });
     const created = (await neon.createProject({ project: { name: 'from-client', pg_version: 17 } })).data;
@@ -130,7 +130,7 @@ describe.skipIf(NO_PSQL)('@neondatabase/api-client', () => {
   });
 });
 
-describe.skipIf(NO_PSQL)('the neon command', () => {
+describe('the neon command', () => {
   it('does the round of a project', async () => {
     type Created = {
       project: { id: string };

@@ -5,9 +5,10 @@ import { Client, Pool } from 'pg';
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TestProject } from '../support/api.ts';
-import { NO_PSQL, psql, tryPsql } from '../support/psql.ts';
+import { psql, tryPsql } from '../support/psql.ts';
 import { runOk } from '../support/run.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
+import { skipWithout } from '../support/tools.ts';
 import { cancelRequest, exchange } from '../support/wire.ts';
 import { getPrismaClientClass } from './prisma/client.gen.ts';
 
@@ -33,8 +34,9 @@ const asleep = async (): Promise<string> => {
   return project.uri;
 };
 
-describe.skipIf(NO_PSQL)('real clients', () => {
-  it('psql', async () => {
+describe('real clients', () => {
+  it('psql', async (context) => {
+    skipWithout('psql', context);
     const uri = await asleep();
     expect(await psql(uri, 'SELECT 40 + 2')).toBe('42');
     expect(await psql(uri, 'PREPARE p(int) AS SELECT $1 * 2; EXECUTE p(1); EXECUTE p(2);')).toBe('2\n4');

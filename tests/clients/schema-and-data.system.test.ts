@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { NO_PSQL, psql } from '../support/psql.ts';
-import { run, runOk } from '../support/run.ts';
+import { psql } from '../support/psql.ts';
+import { runOk } from '../support/run.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
+import { skipWithout } from '../support/tools.ts';
 
 /** Real schemas and data, loaded through the gateway, found intact after sleep. */
 
@@ -13,10 +14,9 @@ afterAll(async () => {
   await platform?.[Symbol.asyncDispose]();
 });
 
-describe.skipIf(NO_PSQL)('schema and data', () => {
-  it('pgbench scale 10 survives a suspend', async ({ skip }) => {
-    const hasPgbench = (await run('pgbench', ['--version']).catch(() => ({ code: 1 }))).code === 0;
-    skip(!hasPgbench, 'pgbench (Debian package postgresql-contrib) is not installed');
+describe('schema and data', () => {
+  it('pgbench scale 10 survives a suspend', async (context) => {
+    skipWithout('pgbench', context);
     const project = await platform.api.createProject({ name: 'pgbench' });
     await runOk('pgbench', ['-i', '-s', '10', '-q', project.uri], { timeoutMs: 120_000 });
     for (const mode of ['simple', 'prepared']) {

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { createApiClient, EndpointType } from '@neondatabase/api-client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { must } from '../support/must.ts';
-import { NO_PSQL, psql } from '../support/psql.ts';
+import { psql } from '../support/psql.ts';
 import { runOk } from '../support/run.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
 
@@ -23,7 +23,7 @@ const TABLE = 'CREATE TABLE people (id serial PRIMARY KEY, name text)';
 const NEON = resolve(import.meta.dirname, '../../node_modules/.bin/neon');
 const endpoints = [{ type: EndpointType.ReadWrite }];
 
-describe.skipIf(NO_PSQL)('the schema of a branch', () => {
+describe('the schema of a branch', () => {
   it('is read, compared, and branched without its rows', async () => {
     const neon = createApiClient({ apiKey: platform.ready.admin_key, baseURL: platform.ready.api_url });
     const { project, branch, connection_uris } = (await neon.createProject({ project: { name: 'schemas' } })).data;

@@ -3,9 +3,10 @@ import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TestProject } from '../support/api.ts';
 import { must } from '../support/must.ts';
-import { NO_PSQL, psql, tryPsql } from '../support/psql.ts';
+import { psql, tryPsql } from '../support/psql.ts';
 import { runOk } from '../support/run.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
+import { skipWithout } from '../support/tools.ts';
 import { withParameters, withoutEndpoint } from '../support/uri.ts';
 import { startupPacket } from '../support/wire.ts';
 
@@ -39,7 +40,7 @@ function words(extra: Readonly<Record<string, string>>): string {
     .join(' ');
 }
 
-describe.skipIf(NO_PSQL)('TLS and routing', () => {
+describe('TLS and routing', () => {
   it('gives URIs that carry no sslmode and work in plain text and in TLS', async () => {
     expect(project.uri).toMatch(
       new RegExp(
@@ -54,10 +55,13 @@ describe.skipIf(NO_PSQL)('TLS and routing', () => {
   it('proves who it is and binds the channel', async () => {
     const uri = withParameters(project.uri, { ...verified(), channel_binding: 'require' });
     expect(await psql(uri, IN_TLS)).toBe(WHO);
-    const info = await psql(uri, '\\conninfo');
-    expect(info).toMatch(/TLSv1\.[23]/);
     await platform.api.suspend(project);
     expect(await psql(uri, IN_TLS), 'asleep').toBe(WHO);
+  });
+
+  it('shows psql the protocol', async (context) => {
+    skipWithout('psql', context);
+    expect(await psql(withParameters(project.uri, verified()), '\\conninfo')).toMatch(/TLSv1\.[23]/);
   });
 
   it('holds to TLS 1.2 and above', async () => {
@@ -132,9 +136,10 @@ describe.skipIf(NO_PSQL)('TLS and routing', () => {
     await expect(directTls(['h2'])).rejects.toThrow(/alert|no application protocol|disconnected|reset/i);
   });
 
-  it('speaks direct TLS with libpq', async ({ skip }) => {
+  it('speaks direct TLS with libpq', async (context) => {
+    skipWithout('psql', context);
     const major = Number(/(\d+)/.exec(await runOk('psql', ['--version']))?.[1]);
-    skip(major < 17, `libpq ${major} has no direct TLS`);
+    context.skip(major < 17, `libpq ${major} has no direct TLS`);
     const uri = withParameters(project.uri, { ...verified(), sslnegotiation: 'direct', channel_binding: 'require' });
     expect(await psql(uri, IN_TLS)).toBe(WHO);
   });

@@ -4,7 +4,6 @@ import { BranchApi } from '../branches/branch-api.ts';
 import { expectNothingLeft, inventory } from '../branches/leftovers.ts';
 import { randomOf, Subjects, type Subject } from '../branches/subjects.ts';
 import { createSchema, Workload } from '../branches/workload.ts';
-import { NO_PSQL } from '../support/psql.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
 import { waitUntil } from '../support/wait-until.ts';
 import { BranchJobs } from './branch-jobs.ts';
@@ -22,7 +21,7 @@ afterAll(async () => {
   await platform?.[Symbol.asyncDispose]();
 });
 
-describe.skipIf(NO_PSQL)('kill -9 while branches are made, replayed, restored, pruned and deleted', () => {
+describe('kill -9 while branches are made, replayed, restored, pruned and deleted', () => {
   it(
     `of control, host, and Postgres of parent and child, ${ROUNDS} times each: every branch is exact, nothing leaks`,
     async () => {

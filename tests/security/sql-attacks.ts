@@ -1,5 +1,8 @@
+import { existsSync } from 'node:fs';
+import { tryPsql } from '../support/psql.ts';
+
 /** What a tenant tries in its own database to get out of it. Each must be refused with one of the SQLSTATEs. */
-export interface SqlAttack {
+interface SqlAttack {
   readonly name: string;
   readonly sql: string;
   /** Default: 42501, insufficient privilege. */
@@ -108,3 +111,12 @@ export const SQL_ATTACKS: readonly SqlAttack[] = [
     '42501',
   ),
 ];
+
+/** `refused` if it was, as it should be; else what happened. */
+export async function outcomeOf({ sql, sqlstates = ['42501'] }: SqlAttack, uri: string): Promise<string> {
+  const quiet = `SET client_min_messages = error; ${sql.replaceAll('neondb_owner', new URL(uri).username)};`;
+  const { code, stderr, stdout } = await tryPsql(uri, quiet);
+  if (existsSync('/tmp/tenantry-attack')) return 'wrote a file';
+  if (code === 0) return `was allowed: ${stdout}`;
+  return sqlstates.includes(/ERROR:\s+(\w{5}):/.exec(stderr)?.[1] ?? '') ? 'refused' : stderr;
+}

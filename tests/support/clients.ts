@@ -7,6 +7,9 @@ export interface Visit {
   readonly failedAt?: 'connect' | 'query';
   readonly error?: Error & { readonly code?: string };
   readonly elapsedMs: number;
+  /** By `performance.now()`; none if the session was never ready. */
+  readonly openedAtMs?: number;
+  readonly endedAtMs: number;
 }
 
 /** Connects, asks for one value, leaves. Never throws. */
@@ -21,14 +24,19 @@ export async function visit(uri: string, sql = 'SELECT 1', config: ClientConfig 
   // What the server said as it ended the session; pg tells later queries only that there is no session.
   let farewell: unknown;
   client.on('error', (error) => (farewell ??= error));
-  let stage: 'connect' | 'query' = 'connect';
+  let openedAtMs: number | undefined;
+  const times = (): Pick<Visit, 'elapsedMs' | 'endedAtMs' | 'openedAtMs'> => {
+    const endedAtMs = performance.now();
+    return { elapsedMs: endedAtMs - began, endedAtMs, ...(openedAtMs === undefined ? {} : { openedAtMs }) };
+  };
   try {
     await client.connect();
-    stage = 'query';
+    openedAtMs = performance.now();
     const { rows } = await client.query<[unknown]>({ text: sql, rowMode: 'array' });
-    return { value: String(rows[0]?.[0]), elapsedMs: performance.now() - began };
+    return { value: String(rows[0]?.[0]), ...times() };
   } catch (error) {
-    return { failedAt: stage, error: (farewell ?? error) as Error, elapsedMs: performance.now() - began };
+    const failedAt = openedAtMs === undefined ? 'connect' : 'query';
+    return { failedAt, error: (farewell ?? error) as Error, ...times() };
   } finally {
     await client.end().catch(() => {});
   }

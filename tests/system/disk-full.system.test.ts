@@ -2,8 +2,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { expectNothingLeft, inventory } from '../branches/leftovers.ts';
 import type { ApiFailure, TestProject } from '../support/api.ts';
-import { NO_PSQL, psql } from '../support/psql.ts';
-import { run } from '../support/run.ts';
+import { psql, tryPsql } from '../support/psql.ts';
 import { smallDisk } from '../support/small-disk.ts';
 import { startPlatform } from '../support/start-platform.ts';
 import { waitUntil } from '../support/wait-until.ts';
@@ -11,7 +10,7 @@ import { waitUntil } from '../support/wait-until.ts';
 const IS_ROOT = process.getuid?.() === 0;
 const MB = 1024 * 1024;
 
-describe.skipIf(!IS_ROOT || NO_PSQL)('a full disk (root only: it mounts a small one)', () => {
+describe.skipIf(!IS_ROOT)('a full disk (root only: it mounts a small one)', () => {
   it.each([
     { storage: 'auto', diskMb: 1600 },
     { storage: 'copy', diskMb: 700 },
@@ -49,7 +48,7 @@ describe.skipIf(!IS_ROOT || NO_PSQL)('a full disk (root only: it mounts a small 
     await psql(project.uri, 'CREATE TABLE t (x text)');
     disk.leave(40 * MB);
     const fill = `INSERT INTO t SELECT repeat(md5(i::text), 100) FROM generate_series(1, 200000) i`;
-    const { code, stderr } = await run('psql', [project.uri, '-v', 'VERBOSITY=verbose', '-c', fill]);
+    const { code, stderr } = await tryPsql(project.uri, fill);
     expect(code).not.toBe(0);
     expect(stderr).toMatch(/53100|No space left on device|57P0\d|server closed the connection/);
     disk.leave(Number.POSITIVE_INFINITY);

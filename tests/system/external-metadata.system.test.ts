@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TestProject } from '../support/api.ts';
-import { NO_PSQL, psql } from '../support/psql.ts';
+import { psql } from '../support/psql.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
 import { waitUntil } from '../support/wait-until.ts';
 
@@ -19,7 +19,7 @@ afterAll(async () => {
   await provider?.[Symbol.asyncDispose]();
 });
 
-describe.skipIf(NO_PSQL)('metadata in a Postgres of the operator', () => {
+describe('metadata in a Postgres of the operator', () => {
   it('does the main job, and has all again after a restart', async () => {
     expect(platform.ids().metadata).toBeNull();
     const project = await platform.api.createProject({ name: 'kept' });

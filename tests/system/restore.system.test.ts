@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BranchApi, HEAD, type TestBranch } from '../branches/branch-api.ts';
 import { inventory } from '../branches/leftovers.ts';
 import type { ApiFailure, Operation, TestProject } from '../support/api.ts';
-import { NO_PSQL, psql, tryPsql } from '../support/psql.ts';
+import { psql, tryPsql } from '../support/psql.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
 import { waitUntil } from '../support/wait-until.ts';
 
@@ -43,7 +43,7 @@ const volumesOf = async (of: RunningPlatform): Promise<readonly string[]> =>
 const momentOf = async (uri: string): Promise<string> =>
   await psql(uri, `SELECT to_char(clock_timestamp(), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`);
 
-describe.skipIf(NO_PSQL)('restore', () => {
+describe('restore', () => {
   it('brings a branch back to a time under its connection string, and undoes that', async () => {
     const { project, branches } = await newProject();
     const { uri, branchId } = project;

