@@ -160,6 +160,7 @@ async function startMetadataPostgres(
 
 const rateLimitOf = (requestsPerMinute: number): RateLimitOptions | undefined =>
   requestsPerMinute === 0 ? undefined : { requestsPerMinute, burst: Math.ceil(requestsPerMinute / 15) };
+
 function makeMetrics(db: Kysely<Tables>, sources: Omit<MetricsSources, 'countStatus' | 'replicaLags'>): ControlMetrics {
   return new ControlMetrics({
     ...sources,
