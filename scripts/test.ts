@@ -27,7 +27,7 @@ const vitest = spawnSync(
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${reportPath}`,
-    '--reporter=./scripts/skipped-reporter.ts',
+    `--reporter=${join(import.meta.dirname, 'skipped-reporter.ts')}`,
     ...args,
   ],
   {

@@ -75,7 +75,7 @@ async function connect(words: Conninfo, session: Session): Promise<Client> {
 }
 
 async function open(words: Conninfo, session: Session, ssl: ClientConfig['ssl'] & {}): Promise<Client> {
-  const client = new Client({
+  const config: ClientConfig = {
     host: words['hostaddr'] ?? words['host'] ?? 'localhost',
     port: Number(words['port'] ?? 5432),
     user: words['user'],
@@ -87,7 +87,8 @@ async function open(words: Conninfo, session: Session, ssl: ClientConfig['ssl'] 
     enableChannelBinding: words['channel_binding'] !== 'disable',
     ssl,
     ...(words['replication'] === undefined ? {} : { replication: words['replication'] }),
-  } as ClientConfig);
+  };
+  const client = new Client(config);
   client.on('error', (error) => (session.farewell ??= error));
   client.on('notice', (notice) => (session.stderr += complaint(notice)));
   const inner = client as unknown as Inner;

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import type { TestContext } from 'vitest';
 
 /** Programs that a few tests are about, which a machine with only Node and npm lacks, and where each comes from. */
 const TOOLS = {
@@ -20,6 +21,6 @@ export function isMissing(tool: Tool): boolean {
 }
 
 /** Skips a test that is about a program which is not here. `./test` ends with the list of these reasons. */
-export function skipWithout(tool: Tool, { skip }: { skip(condition: boolean, note?: string): void }): void {
-  skip(isMissing(tool), `${tool} is not installed (${TOOLS[tool].from})`);
+export function skipWithout(tool: Tool, context: Pick<TestContext, 'skip'>): void {
+  context.skip(isMissing(tool), `${tool} is not installed (${TOOLS[tool].from})`);
 }

@@ -160,7 +160,7 @@ describe('the main job', () => {
     await api.updateEndpoint(project, { disabled: false });
     expect(await psql(project.uri, 'SELECT 1')).toBe('1');
     await api.suspend(project);
-    expect(await api.request('POST', `${path}/restart`)).toMatchObject({ status: 412, body: { code: 'CONFLICT' } });
+    expect(await api.request('POST', `${path}/restart`)).toMatchObject({ status: 409, body: { code: 'CONFLICT' } });
     expect((await api.endpoint(project)).current_state, 'a refused restart wakes nothing').toBe('idle');
     await api.deleteProject(project.id);
   });
@@ -195,7 +195,9 @@ describe('the main job', () => {
     const openapi = JSON.parse(await get('/api/v2/openapi.json')) as { paths: object };
     expect(Object.keys(openapi.paths)).toContain('/projects/{project_id}/endpoints/{endpoint_id}/suspend');
     for (const command of ['status', 'doctor']) {
-      expect(JSON.parse(await tenantry(command, '--json'))).toMatchObject({ parts: { gateway: 'ok' } });
+      expect(JSON.parse(await tenantry(command, '--json'))).toMatchObject({
+        parts: { control: 'ok', metadata: 'ok', host: 'ok' },
+      });
     }
   });
 
@@ -232,9 +234,7 @@ describe('the main job', () => {
     if (backend === 'btrfs') expect([storage[1], storage[4]]).toEqual(['ok', undefined]);
 
     const isOwnUser = compute.uid !== process.getuid?.();
-    const isGrouped = readFileSync(`/proc/${compute.pid}/cgroup`, 'utf8').includes(
-      `/tenantry-${basename(platform.runDir)}/`,
-    );
+    const isGrouped = readFileSync(`/proc/${compute.pid}/cgroup`, 'utf8').includes(`-${basename(platform.runDir)}/`);
     expect(report).toMatch(
       isOwnUser
         ? /^ok {4}isolation: one OS user per project$/m

@@ -63,14 +63,6 @@ describe('waking', () => {
     logTimes('connects in the race', raced);
     // A suspend that is ordered ends the sessions there are; one that was opened after it was carried out is none of them.
     const ended = raced.filter(wasEndedByOrder);
-    for (const r of ended)
-      console.log(
-        'E',
-        (r.orderedAtMs - r.openedAtMs!).toFixed(1),
-        (r.endedAtMs - r.orderedAtMs).toFixed(1),
-        (r.answeredAtMs - r.endedAtMs).toFixed(1),
-        r.error?.message,
-      );
     console.log(`${ended.length} sessions of ${raced.length} were ended by the suspend that was ordered meanwhile`);
     expect(errorsOf(raced.filter((each) => !ended.includes(each)))).toEqual({});
     expect(ended.length, 'sessions between connect and query as the suspend came').toBeLessThan(raced.length / 10);
