@@ -1,9 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { NO_PSQL } from '../support/psql.ts';
 import { runOk } from '../support/run.ts';
 import { startPlatform, type RunningPlatform } from '../support/start-platform.ts';
+import { skipWithout } from '../support/tools.ts';
 
 const REPOSITORY = resolve(import.meta.dirname, '../..');
 const README = readFileSync(join(REPOSITORY, 'README.md'), 'utf8');
@@ -37,7 +37,8 @@ const paste = async (script: string): Promise<string> =>
   });
 
 describe('README', () => {
-  it.skipIf(NO_PSQL)('its two sessions do what they say', async () => {
+  it('its two sessions do what they say', async (context) => {
+    skipWithout('psql', context);
     const sessions = blocks('sh').filter((block) => block.includes('$URI'));
     expect(sessions).toHaveLength(2);
     const output = await paste(sessions.join('\n'));
@@ -53,7 +54,7 @@ describe('README', () => {
     const path = join(REPOSITORY, `node_modules/.readme-${process.pid}.mjs`);
     writeFileSync(path, client);
     expect(await paste(`node ${path}; rm ${path}`)).toMatch(/^postgresql:\/\/neondb_owner:/);
-    const [command = ''] = blocks('sh').filter((block) => block.includes('npx neon'));
+    const command = blocks('sh').find((block) => block.includes('npx neon')) ?? '';
     expect(await paste(command)).toContain('tenant-globex');
   });
 });
