@@ -38,7 +38,9 @@ describe('kill -9', () => {
       const { api } = platform;
       // The first of all leaves what an installation keeps, such as its templates.
       await api.deleteProject((await api.createProject()).id);
-      await waitUntil('a deleted project gone', async () => (await branchesOnDisk(platform)).size === 0);
+      await waitUntil('a deleted project gone, its rows too', async () => {
+        return ![...(await inventory(platform))].some((name) => /^(row|operation) /.test(name));
+      });
       const nothing = await inventory(platform);
       const steady = await Promise.all(['steady-a', 'steady-b'].map(async (name) => await newLedger(name)));
       const [napper, roleProject] = await Promise.all([newLedger('napper'), newLedger('roles')]);

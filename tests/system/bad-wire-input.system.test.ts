@@ -178,7 +178,7 @@ describe('logins that are wrong', () => {
       ['a length of 0', Buffer.concat([Buffer.from('p'), int32(0)])],
       ['Terminate', message('X', Buffer.alloc(0)), null],
     ];
-    for (const [name, bytes, expected = /^(08P01|28P01|28000|0A000)$/] of bad) {
+    for (const [name, bytes, expected = /^08P01$/] of bad) {
       const { closed, error } = await send(startup(), bytes);
       expect(closed, name).toBe(true);
       if (expected === null) expect(error, name).toBeUndefined();
@@ -204,7 +204,8 @@ describe('logins that are wrong', () => {
       const { error } = await visit(withRole(guessed.uri, 'neondb_owner', `guess-${i}`));
       refusals.push(error?.message ?? 'none');
     }
-    expect(refusals.at(0)).toContain('password authentication failed');
+    const isWrong = (refusal: string): boolean => refusal.includes('password authentication failed');
+    expect(refusals.map(isWrong), refusals.join('\n')).toEqual(refusals.map((_, i) => i < 10));
     expect(refusals.at(-1)).toContain("You've exceeded the rate limit");
     expect((await visit(other.uri)).error).toBeUndefined();
     await Promise.all([guessed, other].map(async ({ id }) => await platform.api.deleteProject(id)));

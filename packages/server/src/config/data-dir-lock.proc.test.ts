@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -32,6 +32,26 @@ async function contender(dataDir: string) {
   };
   return { said: said.toString().trim(), pid: child.pid, kill };
 }
+
+test('a disk too full for the pid does not keep it from starting', async () => {
+  const dataDir = await makeDataDir();
+  await mkdir(join(dataDir, 'running.pid'), { recursive: true });
+  using _lock = await lockDataDir(dataDir, 'start');
+  expect((await contender(dataDir)).said).toBe(
+    `Cannot start: Tenantry runs already on ${dataDir}. Stop that first, or use another data directory`,
+  );
+});
+
+test('a lock that nobody who is told of holds', async () => {
+  const dataDir = await makeDataDir();
+  const gone = await contender(dataDir);
+  await gone.kill();
+  using _lock = await lockDataDir(dataDir, 'start');
+  await writeFile(join(dataDir, 'running.pid'), String(gone.pid));
+  expect((await contender(dataDir)).said).toMatch(
+    new RegExp(`is locked, but not by process ${gone.pid}, .* filesystem may have no locks`),
+  );
+});
 
 test('of many that come at once exactly one gets the lock, and a kill gives it back', async () => {
   const dataDir = await makeDataDir();

@@ -26,20 +26,23 @@ export async function lockDataDir(dataDir: string, purpose: string): Promise<Dat
   const path = join(dataDir, 'running.lock');
   const pidPath = join(dataDir, 'running.pid');
   makeFile(path);
-  const lock = new DatabaseSync(path, { timeout: WAIT_MS });
+  let lock: DatabaseSync | undefined;
   try {
+    lock = new DatabaseSync(path, { timeout: WAIT_MS });
     // No journal: a kill would leave it.
     lock.exec('PRAGMA journal_mode = OFF; BEGIN EXCLUSIVE');
   } catch (error) {
-    lock.close();
+    lock?.close();
     const { errcode } = error as { errcode?: number };
     const isHeld = errcode !== undefined && (errcode & 0xff) === SQLITE_BUSY;
-    const why = isHeld
-      ? `Tenantry runs already on ${dataDir}${holderOf(pidPath)}. Stop that first, or use another data directory`
-      : `${path} cannot be locked: ${messageOf(error)}`;
+    const why = isHeld ? whyHeld(dataDir, pidPath) : `${path} cannot be locked: ${messageOf(error)}`;
     throw new PlatformError('CONFLICT', `Cannot ${purpose}: ${why}`, { cause: error });
   }
-  writeFileSync(pidPath, String(process.pid), { mode: 0o644 });
+  try {
+    writeFileSync(pidPath, String(process.pid), { mode: 0o644 });
+  } catch {
+    // A full disk must not keep it from starting; what another is told then has no pid.
+  }
   const release = (): void => {
     if (lock.isOpen) lock.close();
   };
@@ -58,11 +61,28 @@ function makeFile(path: string): void {
   }
 }
 
-/** For people only; the lock says who may run. */
-function holderOf(pidPath: string): string {
+/** For people only; the lock says who may run. SQLite says "busy" as well where a filesystem has no locks. */
+function whyHeld(dataDir: string, pidPath: string): string {
+  const pid = readPid(pidPath);
+  if (pid !== undefined && !isProcess(pid)) {
+    return `${dataDir} is locked, but not by process ${pid}, which ran there last and is gone. If nothing else runs there, its filesystem may have no locks (NFS without lockd): use a local disk`;
+  }
+  const holder = pid === undefined ? '' : ` (pid ${pid})`;
+  return `Tenantry runs already on ${dataDir}${holder}. Stop that first, or use another data directory`;
+}
+
+function readPid(pidPath: string): number | undefined {
   try {
-    return ` (pid ${readFileSync(pidPath, 'utf8')})`;
+    return Number(readFileSync(pidPath, 'utf8')) || undefined;
   } catch {
-    return '';
+    return undefined;
+  }
+}
+
+function isProcess(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return codeOf(error) === 'EPERM';
   }
 }

@@ -18,10 +18,14 @@ export async function removeUnfinishedEngines(enginesDir: string): Promise<void>
   await removeUnfinishedFiles(enginesDir);
   const installsDir = dirname(npmInstallDir(enginesDir, 0));
   for (const name of await readdir(installsDir).catch(noneIfMissing)) {
+    if (!UNFINISHED_FILE.test(name)) continue;
     const path = join(installsDir, name);
-    if (UNFINISHED_FILE.test(name) && Date.now() - (await stat(path)).mtimeMs > 2 * INSTALL_DEADLINE_MS) {
-      await rm(path, { recursive: true, force: true });
-    }
+    // Gone meanwhile: it was finished.
+    const changedAtMs = await stat(path).then(
+      ({ mtimeMs }) => mtimeMs,
+      () => Infinity,
+    );
+    if (Date.now() - changedAtMs > 2 * INSTALL_DEADLINE_MS) await rm(path, { recursive: true, force: true });
   }
 }
 

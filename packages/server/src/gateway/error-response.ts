@@ -10,6 +10,7 @@ interface GatewayErrorOptions {
   readonly sqlstate?: string;
   readonly severity?: 'ERROR' | 'FATAL';
   readonly failure?: FailureKind;
+  readonly cause?: Error | undefined;
 }
 
 /** "internal_error": what Neon's proxy sends with whatever it says itself. */
@@ -22,8 +23,11 @@ export class GatewayError extends Error {
   readonly severity: string;
   readonly failure: FailureKind;
 
-  constructor(message: string, { sqlstate = XX000, severity = 'ERROR', failure = 'user' }: GatewayErrorOptions = {}) {
-    super(message);
+  constructor(
+    message: string,
+    { sqlstate = XX000, severity = 'ERROR', failure = 'user', cause }: GatewayErrorOptions = {},
+  ) {
+    super(message, { cause });
     this.sqlstate = sqlstate;
     this.severity = severity;
     this.failure = failure;
@@ -133,7 +137,9 @@ export const ADMIN_SHUTDOWN = errorResponse({
 
 export const endpointUnknown = (): GatewayError => new GatewayError(ENDPOINT_UNKNOWN);
 export const endpointDisabled = (): GatewayError => new GatewayError(ENDPOINT_DISABLED);
-export const computeUnreachable = (): GatewayError => new GatewayError(COMPUTE_UNREACHABLE, { failure: 'compute' });
+/** @param cause for the log */
+export const computeUnreachable = (cause?: Error): GatewayError =>
+  new GatewayError(COMPUTE_UNREACHABLE, { failure: 'compute', cause });
 
 export const endpointNotSpecified = (): GatewayError =>
   new GatewayError(

@@ -12,7 +12,7 @@ import type { ServerTls } from './tls/client-tls.ts';
 import { closeAfter } from './session/close-socket.ts';
 import type { ComputeSession } from './session/compute-login.ts';
 import { connectCompute, type ConnectParts } from './session/connect-compute.ts';
-import { toErrorAnswer, shuttingDown } from './error-response.ts';
+import { GatewayError, toErrorAnswer, shuttingDown } from './error-response.ts';
 import { ForwardSession } from './session/forward-session.ts';
 import { DisconnectedError, type MessageChannel } from './login/message-channel.ts';
 
@@ -34,6 +34,8 @@ export class ServedClient {
   readonly #ended = Promise.withResolvers<void>();
   readonly #stopping = new AbortController();
   #channel: MessageChannel | undefined;
+  /** Once the client is authenticated. */
+  #endpointId: string | undefined;
   /** A startup packet came: it is a client of Postgres, and told what is wrong. */
   #isStarted = false;
   #isFailed = false;
@@ -90,6 +92,7 @@ export class ServedClient {
     const { channel } = startup;
     const client = await authenticate(startup, this.#address, this.#parts);
     onAuthenticated();
+    this.#endpointId = client.endpointId;
     this.#greeting = client.greeting;
     const leaving = AbortSignal.any([channel.closed, this.#stopping.signal]);
     const compute = await connectCompute(client.endpointId, client, this.#parts, leaving);
@@ -131,8 +134,10 @@ export class ServedClient {
     observer.connectFailed(answer.failure);
     if (answer.isBug) log.error({ err: error, address: this.#address }, 'cannot connect a client');
     else {
-      const level = answer.failure === 'service' ? 'warn' : 'debug';
-      log[level]({ reason: messageOf(error), sqlstate: answer.sqlstate, address: this.#address }, 'client refused');
+      const isOurs = answer.failure === 'service' || (answer.failure === 'compute' && error instanceof GatewayError);
+      const reason = messageOf((error instanceof GatewayError && error.cause) || error);
+      const words = { reason, sqlstate: answer.sqlstate, address: this.#address, endpointId: this.#endpointId };
+      log[isOurs ? 'warn' : 'debug'](words, 'client refused');
     }
     const isSilent = error instanceof ProtocolError && !this.#isStarted;
     closeAfter(socket, isSilent ? undefined : Buffer.concat([this.#greeting, answer.bytes]));

@@ -147,6 +147,7 @@ class LocalHostProcess implements LocalHost {
       createVolume: async (request) => await this.#volumes.create(request),
       branchVolume: async (request) => await this.#volumes.branch(request),
       deleteVolume: async (volumeId) => await this.#volumes.delete(volumeId),
+      assertServing: () => this.#assertServing(),
     });
   }
 

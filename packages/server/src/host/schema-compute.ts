@@ -14,7 +14,10 @@ import type { PrivatePostgres } from './schema-copy.ts';
 export type PrivateComputeDeps = Pick<
   EndpointDeps,
   'engines' | 'volumes' | 'records' | 'cgroups' | 'computeAdminPassword' | 'computeLogsDir' | 'log'
->;
+> & {
+  /** @throws PlatformError SHUTTING_DOWN once the host stops: what is spawned then is never ended */
+  readonly assertServing: () => void;
+};
 
 export interface PrivateComputeOptions {
   readonly volumeId: string;
@@ -33,7 +36,7 @@ const THROWN_AWAY = { fsync: 'off', full_page_writes: 'off' };
  * Runs Postgres on a volume for as long as `work` takes. It belongs to no endpoint: no client finds it, and it counts as
  * nobody's usage. It has the user, the settings and the limits of an ordinary compute, and a run directory without a
  * record, so that the next host process stops it as a stray.
- * @throws PlatformError NOT_FOUND, COMPUTE_START_FAILED; what `work` throws
+ * @throws PlatformError NOT_FOUND, COMPUTE_START_FAILED, SHUTTING_DOWN; what `work` throws
  */
 export async function withPrivateCompute<T>(
   deps: PrivateComputeDeps,
@@ -68,6 +71,7 @@ async function run<T>(
   const logPath = join(computeLogsDir, `${computeId}.log`);
   mkdirSync(computeLogsDir, { recursive: true, mode: 0o700 });
   const first = await prepareFirstStart(volume);
+  deps.assertServing();
   const process = await spawnPostgres({
     engine,
     volume,

@@ -2,9 +2,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { findProcessesByCommand } from '../compute/process-table.ts';
+import { PlatformError } from '../kernel/errors.ts';
 import type { EndpointSpec } from './host.ts';
 import type { LocalHost } from './local-host.ts';
-import { withPrivateCompute } from './schema-compute.ts';
+import { withPrivateCompute, type PrivateComputeDeps } from './schema-compute.ts';
 import { RunRecords } from './run-records.ts';
 import { addEndpoint, makeHost, makeTestBed, waitFor, type TestBed } from './testing/test-host.ts';
 
@@ -64,10 +65,9 @@ test('an endpoint that comes from the disk while the host stops is not started',
 
 test('what serves a piece of work is ended too', async () => {
   const spec = await addEndpoint(host, 'private');
-  const deps = { ...bed.options, records: new RunRecords(bed.options.runDir), cgroups: undefined };
   const isBegun = Promise.withResolvers<void>();
   const work = withPrivateCompute(
-    { ...deps, computeLogsDir: join(bed.directory, 'logs') },
+    privateDeps(() => {}),
     { volumeId: spec.volumeId, isThrownAway: true },
     async () => {
       isBegun.resolve();
@@ -80,6 +80,22 @@ test('what serves a piece of work is ended too', async () => {
   expect(running()).toEqual([]);
   await work;
 });
+
+test('what serves a piece of work is not spawned any more once the host stops', async () => {
+  const spec = await addEndpoint(host, 'too-late');
+  const deps = privateDeps(() => {
+    throw new PlatformError('SHUTTING_DOWN', 'The host is stopping');
+  });
+  const work = withPrivateCompute(deps, { volumeId: spec.volumeId, isThrownAway: true }, async () => {});
+  await expect(work).rejects.toMatchObject({ code: 'SHUTTING_DOWN' });
+  expect(running()).toEqual([]);
+});
+
+function privateDeps(assertServing: () => void): PrivateComputeDeps {
+  const { options, directory } = bed;
+  const records = new RunRecords(options.runDir);
+  return { ...options, records, cgroups: undefined, computeLogsDir: join(directory, 'logs'), assertServing };
+}
 
 test('a stop that leaves something behind says so', async () => {
   const spec = await addEndpoint(host, 'slow');

@@ -73,9 +73,10 @@ async function stopInOrder(options: StopComputes, hurry: AbortSignal): Promise<v
   await strays.gone();
   // No endpoint's: it serves a piece of work (a schema) that will be done again.
   for (;;) {
+    // One that was spawned just now is not seen as Postgres yet.
+    await sleep(LOOK_MS);
     const others = findProcessesByCommand(records.commandMark);
     if (others.length === 0) return;
     for (const { identity } of others) signalProcess(identity, 'SIGQUIT');
-    await sleep(LOOK_MS);
   }
 }

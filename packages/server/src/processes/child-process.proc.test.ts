@@ -5,6 +5,8 @@ import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
 import { ManagedProcess } from './child-process.ts';
 
+const KILL_MS = 2_000;
+
 /** A process that says that it is ready, and does `atEnd` when it is told to end. */
 async function processThat(atEnd: string): Promise<ManagedProcess> {
   const directory = await mkdtemp(join(tmpdir(), 'tenantry-child-'));
@@ -17,6 +19,7 @@ async function processThat(atEnd: string): Promise<ManagedProcess> {
     args: [],
     env: process.env,
     log: pino({ level: 'silent' }),
+    killAfterMs: KILL_MS,
     logTo: () => undefined,
     onChange: () => undefined,
   });
@@ -25,6 +28,7 @@ async function processThat(atEnd: string): Promise<ManagedProcess> {
 test.each([
   ['process.exit(0)', undefined],
   ['process.exit(3)', 'the host process did not end in good order: exit code 3'],
+  ['void 0', 'the host process did not end in good order: SIGKILL'],
   ["process.kill(process.pid, 'SIGKILL')", 'the host process did not end in good order: SIGKILL'],
   [
     "process.send({ kind: 'fatal', message: 'Cannot stop all' }, () => process.exit(1))",

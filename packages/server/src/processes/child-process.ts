@@ -2,7 +2,6 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import type { Log } from '../kernel/log.ts';
 import { backoffMs, withDeadline } from '../kernel/wait.ts';
-import { KILL_AFTER_MS } from './end-budget.ts';
 import type { ChildMessage, EndMode, SupervisorMessage } from './protocol.ts';
 
 interface ManagedProcessOptions {
@@ -11,6 +10,8 @@ interface ManagedProcessOptions {
   readonly args: readonly string[];
   readonly env: NodeJS.ProcessEnv;
   readonly log: Log;
+  /** From the order to end to a SIGKILL. */
+  readonly killAfterMs: number;
   /** Takes the process's log lines. */
   readonly logTo: (chunk: Buffer) => void;
   /** Given: a very first start that fails is tried again, and this is told why. Else it makes `start` reject. */
@@ -98,7 +99,7 @@ export class ManagedProcess {
     const message: SupervisorMessage = { kind: 'end', mode };
     if (child.connected) child.send(message, () => undefined);
     else child.kill('SIGTERM');
-    const killer = setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS);
+    const killer = setTimeout(() => child.kill('SIGKILL'), this.#options.killAfterMs);
     const [code, signal] = await exited;
     clearTimeout(killer);
     return { code, signal };

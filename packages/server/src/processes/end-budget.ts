@@ -8,3 +8,6 @@ export const END_MAX_MS = STOP_BUDGET.giveUpAfterMs + BESIDE_COMPUTES_MS;
 
 /** How long the supervisor waits for that, before it kills the process. */
 export const KILL_AFTER_MS = END_MAX_MS + 5_000;
+
+/** The same for a gateway, which ends before the host begins to: it owns nothing that must end in order. */
+export const KILL_GATEWAY_AFTER_MS = 10_000;

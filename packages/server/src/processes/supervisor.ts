@@ -15,6 +15,7 @@ import { findPostmaster } from '../metadata/postmaster.ts';
 import { bindDataDirectory, unbindDataDirectory } from './bind-mount.ts';
 import { ManagedProcess } from './child-process.ts';
 import { childEnvironment } from './child-environment.ts';
+import { KILL_AFTER_MS, KILL_GATEWAY_AFTER_MS } from './end-budget.ts';
 import { LogFile } from './log-file.ts';
 import { findPort } from './ports.ts';
 import { endPreviousRun } from './previous-run.ts';
@@ -107,6 +108,7 @@ export class Supervisor {
         modulePath: MAIN,
         args: [name, ...args],
         onFailedStart,
+        killAfterMs: name === 'gateway' ? KILL_GATEWAY_AFTER_MS : KILL_AFTER_MS,
         env,
         log: this.#log,
         logTo: (chunk) => (this.#logFile ? this.#logFile.write(chunk) : process.stderr.write(chunk)),
@@ -144,10 +146,11 @@ export class Supervisor {
     this.#parts = undefined;
     clearInterval(this.#renewal);
     await Promise.all(parts.gateways.map((gateway) => gateway.end(mode)));
-    const faults = await Promise.all([parts.control.end(mode), parts.host.end(mode)]);
+    // What control owns is its Postgres, which the system is asked for.
+    const [, fault] = await Promise.all([parts.control.end(mode), parts.host.end(mode)]);
     await this.#writes;
     if (mode === 'detach') return [];
-    const left = [...faults.filter((fault) => fault !== undefined), ...(await this.#runningPostgres())];
+    const left = [...(fault === undefined ? [] : [fault]), ...(await this.#runningPostgres())];
     if (left.length > 0) {
       this.#log.error({ left }, 'Not everything has stopped');
       return left;

@@ -32,35 +32,43 @@ export class CancelRouter {
     link.handle('cancel', ({ processId, secret }) =>
       this.#cancelOwn({ processId, secret: Buffer.from(secret, 'hex') }),
     );
-    link.handle('stray_cancel', ({ prefix }) => this.#misses.take(prefix, performance.now()));
+    link.handle('missed_cancel', ({ prefix }) => this.#misses.take(prefix, performance.now()));
   }
 
   /** A client's request; done when the compute has taken it. Never throws: there is nobody to tell. */
   async cancel(key: CancelKey, address: string): Promise<void> {
-    const { keys, workerIndex, log } = this.#options;
+    const { keys, link, workerIndex } = this.#options;
     const owner = keys.workerOf(key);
     const prefix = addressPrefix(address);
     const isOwn = owner === workerIndex && keys.find(key) !== undefined;
     // Taken before another worker is asked, so that many at once are no way around it.
     if (!isOwn && !this.#misses.take(prefix, performance.now())) return;
-    try {
-      if (isOwn) await this.#cancelOwn(key);
-      else if (owner !== workerIndex && (await this.#askOwner(owner, key))) {
-        this.#misses.giveBack(prefix, performance.now());
-      } else await this.#options.link.tellOthers('stray_cancel', { prefix });
-    } catch (error) {
-      log.warn({ err: error, owner }, 'cannot pass on a cancel request');
-    }
+    if (isOwn) await this.#cancelOwn(key);
+    else if (owner !== workerIndex && (await this.#askOwner(owner, key))) {
+      this.#misses.giveBack(prefix, performance.now());
+    } else await link.tellOthers('missed_cancel', { prefix });
   }
 
   async #askOwner(owner: number, { processId, secret }: CancelKey): Promise<boolean> {
-    return await this.#options.link.ask(owner, 'cancel', { processId, secret: secret.toString('hex') });
+    try {
+      return await this.#options.link.ask(owner, 'cancel', { processId, secret: secret.toString('hex') });
+    } catch (error) {
+      this.#options.log.warn({ err: error, owner }, 'cannot pass on a cancel request');
+      return false;
+    }
   }
 
+  /** True if the key is of a session here, whether its compute takes the cancel or not. */
   async #cancelOwn(key: CancelKey): Promise<boolean> {
-    const found = this.#options.keys.find(key);
-    if (found) await sendCancel(connectTo(found.target), found.key);
-    return found !== undefined;
+    const { keys, log } = this.#options;
+    const found = keys.find(key);
+    if (!found) return false;
+    try {
+      await sendCancel(connectTo(found.target), found.key);
+    } catch (error) {
+      log.warn({ err: error, computeId: found.target.computeId }, 'the compute took no cancel');
+    }
+    return true;
   }
 }
 

@@ -44,8 +44,8 @@ export class LoginLimits {
   }
 
   /**
-   * The error if wrong passwords have shut the address out. To be asked again before a right password is confirmed:
-   * guesses that are sent at once have all passed `refusalOf`.
+   * The error if wrong passwords have shut the address out. To be asked again before a password is judged: guesses that
+   * are sent at once have all passed `refusalOf`.
    */
   refusalAfterFailures(login: LoginAttempt): GatewayError | undefined {
     return this.#failures.isBlocked(failureKey(login), this.#now()) ? blockedAfterFailures() : undefined;

@@ -75,13 +75,14 @@ export async function authenticate(
   const verifier = await parts.verifiers.find(entry, user);
   const proof =
     password === undefined ? await exchangeScram(client, verifier) : await checkPassword(password, verifier);
-  if (!proof) {
-    const refusal = await parts.limits.recordFailure(attempt);
-    void forgiveIfOutdated(attempt, parts, parts.verifiers.refresh(entry, user, verifier));
-    throw refusal ?? wrongPassword(user);
-  }
+  // Of guesses sent at once all have passed the first look. Right ones and wrong ones take the same way from here.
   const refusal = parts.limits.refusalAfterFailures(attempt);
   if (refusal) throw refusal;
+  if (!proof) {
+    const overdrawn = await parts.limits.recordFailure(attempt);
+    void forgiveIfOutdated(attempt, parts, parts.verifiers.refresh(entry, user, verifier));
+    throw overdrawn ?? wrongPassword(user);
+  }
   if (entry.disabled) throw endpointDisabled();
   const parameters = new Map(client.parameters);
   parameters.delete('options');

@@ -96,6 +96,6 @@ function retryMsOf(error: unknown): number {
 
 /** A compute that cannot be reached, or breaks the protocol, is not the client's fault. */
 function toClientError(error: unknown): unknown {
-  if (error instanceof DisconnectedError) return computeUnreachable();
+  if (error instanceof DisconnectedError) return computeUnreachable(error);
   return error instanceof ProtocolError ? new Error('The compute broke the protocol', { cause: error }) : error;
 }

@@ -16,7 +16,7 @@ const TELL_TIMEOUT_MS = 1_000;
 export interface WorkerMessages {
   /** Is this a session of yours? Then cancel what runs in it. The secret is hexadecimal. */
   cancel: { readonly processId: number; readonly secret: string };
-  stray_cancel: { readonly prefix: string };
+  missed_cancel: { readonly prefix: string };
   wrong_password: { readonly endpointId: string; readonly address: string };
   outdated_password: { readonly endpointId: string; readonly address: string };
 }
@@ -101,7 +101,9 @@ export class WorkerLink {
     socket.setTimeout(ASK_TIMEOUT_MS, () => socket.destroy());
     socket.on('error', () => {});
     try {
-      const { kind, message } = JSON.parse(await text(socket)) as { kind: keyof WorkerMessages; message: never };
+      // Reading to the end would destroy the socket, and the answer with it, in some versions of Node.
+      const words = await text(socket.iterator({ destroyOnReturn: false }));
+      const { kind, message } = JSON.parse(words) as { kind: keyof WorkerMessages; message: never };
       socket.end((await this.#handlers[kind]?.(message)) ? YES : NO);
     } catch (error) {
       this.#options.log.warn({ err: error }, 'cannot answer another worker');
