@@ -154,7 +154,7 @@ describe('real clients', () => {
     const uri = new URL(await asleep());
     const url = `jdbc:postgresql://${uri.host}${uri.pathname}${uri.search}&user=${uri.username}&password=${uri.password}`;
     const output = await runOk('java', ['-cp', JDBC_JAR, join(PROGRAMS, 'JdbcClient.java'), url]);
-    expectScenario({ ...(JSON.parse(output) as object), copied: 1000 }, [2, 4, 6, 8, 10, 12, 14]);
+    expectScenario(JSON.parse(output), [2, 4, 6, 8, 10, 12, 14]);
   });
 });
 

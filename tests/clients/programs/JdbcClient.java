@@ -1,6 +1,8 @@
+import java.io.StringReader;
 import java.sql.*;
 import java.util.ArrayList;
 import java.util.List;
+import org.postgresql.PGConnection;
 
 /** pgjdbc with the URL that a user makes of the connection URI; prints one JSON object. */
 public class JdbcClient {
@@ -38,9 +40,14 @@ public class JdbcClient {
         while (all.next()) large++;
       }
       connection.commit();
+      StringBuilder lines = new StringBuilder();
+      for (int n = 10; n < 1010; n++) lines.append(n).append('\n');
+      connection.unwrap(PGConnection.class).getCopyAPI().copyIn("COPY jdbc_t FROM STDIN", new StringReader(lines.toString()));
+      connection.commit();
+      int copied = number(statement, "SELECT count(*) FROM jdbc_t WHERE id >= 10");
       System.out.printf(
-          "{\"simple\":%d,\"prepared\":%s,\"rows\":[%d],\"sqlstate\":\"%s\",\"large\":%d}%n",
-          simple, prepared, rows, sqlstate, large);
+          "{\"simple\":%d,\"prepared\":%s,\"rows\":[%d],\"sqlstate\":\"%s\",\"large\":%d,\"copied\":%d}%n",
+          simple, prepared, rows, sqlstate, large, copied);
     }
   }
 

@@ -22,7 +22,9 @@ beforeAll(async () => {
   const installed = PG_VERSIONS.map((pgVersion) => join(npmInstallDir(INSTALLED, pgVersion), 'node_modules'));
   const packagesDirs = [join(REPOSITORY, 'node_modules'), ...installed];
   const log = createLog('test', 'error');
-  engines = await createEngineStore({ enginesDir: directory, packagesDirs, runAs: null, log }).list();
+  const store = createEngineStore({ enginesDir: directory, packagesDirs, runAs: null, log });
+  const found = await Promise.allSettled(PG_VERSIONS.map((pgVersion) => store.get(pgVersion)));
+  engines = found.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
 });
 
 afterAll(() => rmSync(directory, { recursive: true, force: true }));

@@ -2,8 +2,8 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PlatformError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
-import { DEFAULT_PG_VERSION, PG_VERSIONS, type Engine, type EngineStore } from './engine.ts';
-import { copyNpmEngine, findNpmPackage, type NpmPackage } from './npm-engine.ts';
+import { DEFAULT_PG_VERSION, PG_VERSIONS, type Engine, type EngineStore, type EngineSummary } from './engine.ts';
+import { copyNpmEngine, findNpmPackage, fullVersionOf, type NpmPackage } from './npm-engine.ts';
 import { npmInstallDir } from './npm-packages.ts';
 import { assertReachable } from './reachable-path.ts';
 import { SystemEngines } from './system-engine.ts';
@@ -22,15 +22,20 @@ export interface EngineStoreOptions {
 export function createEngineStore({ enginesDir, packagesDirs, runAs, log }: EngineStoreOptions): EngineStore {
   const system = new SystemEngines();
   const found = new Map<number, Promise<Engine | undefined>>();
+  const ready = new Map<number, Engine>();
+
+  async function newestPackage(pgVersion: number): Promise<NpmPackage | undefined> {
+    const installed = join(npmInstallDir(enginesDir, pgVersion), 'node_modules');
+    const packages = await Promise.all([installed, ...packagesDirs].map(findNpmPackage));
+    return packages
+      .filter((p): p is NpmPackage => p?.pgVersion === pgVersion)
+      .sort((a, b) => b.packageVersion.localeCompare(a.packageVersion, 'en', { numeric: true }))[0];
+  }
 
   async function look(pgVersion: number): Promise<Engine | undefined> {
     await mkdir(enginesDir, { recursive: true, mode: 0o755 });
     if (runAs) await assertReachable(enginesDir);
-    const installed = join(npmInstallDir(enginesDir, pgVersion), 'node_modules');
-    const packages = await Promise.all([installed, ...packagesDirs].map(findNpmPackage));
-    const newest = packages
-      .filter((p): p is NpmPackage => p?.pgVersion === pgVersion)
-      .sort((a, b) => b.packageVersion.localeCompare(a.packageVersion, 'en', { numeric: true }))[0];
+    const newest = await newestPackage(pgVersion);
     const engine = newest ? await copyNpmEngine(newest, enginesDir) : await system.find(pgVersion);
     if (engine) log.info({ engine: engine.fullVersion, source: engine.source }, 'engine ready');
     return engine;
@@ -44,8 +49,20 @@ export function createEngineStore({ enginesDir, packagesDirs, runAs, log }: Engi
       found.delete(pgVersion);
       throw error;
     });
-    if (!engine) found.delete(pgVersion);
+    if (engine) ready.set(pgVersion, engine);
+    else found.delete(pgVersion);
     return engine;
+  }
+
+  /** A package that is being copied, which takes seconds, is told by its own version. */
+  async function summarize(pgVersion: number): Promise<EngineSummary | undefined> {
+    const known = ready.get(pgVersion);
+    if (known) return known;
+    const newest = await newestPackage(pgVersion);
+    const finding = find(pgVersion);
+    if (!newest) return await finding;
+    finding.catch(() => {}); // told to whoever needs it
+    return { pgVersion, fullVersion: fullVersionOf(newest), source: 'npm' };
   }
 
   return {
@@ -59,8 +76,8 @@ export function createEngineStore({ enginesDir, packagesDirs, runAs, log }: Engi
         { details: { pgVersion } },
       );
     },
-    async list() {
-      const engines = await Promise.all(PG_VERSIONS.map(find));
+    async summaries() {
+      const engines = await Promise.all(PG_VERSIONS.map(summarize));
       return engines.filter((engine) => engine !== undefined);
     },
   };

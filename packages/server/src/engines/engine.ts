@@ -1,10 +1,14 @@
-/** A Postgres installation that tenants' OS users can execute. */
-export interface Engine {
+/** What people are told of an engine. */
+export interface EngineSummary {
   /** Major version, such as 17. */
   readonly pgVersion: number;
   /** Such as `17.10`. */
   readonly fullVersion: string;
   readonly source: 'npm' | 'system';
+}
+
+/** A Postgres installation that tenants' OS users can execute. */
+export interface Engine extends EngineSummary {
   /** Absolute paths. */
   readonly postgresPath: string;
   readonly initdbPath: string;
@@ -22,6 +26,6 @@ export interface EngineStore {
    * @throws PlatformError UNKNOWN_PG_VERSION, ENGINE_NOT_INSTALLED (names the command that installs it)
    */
   get(pgVersion: number): Promise<Engine>;
-  /** The engines that are here, lowest version first. */
-  list(): Promise<readonly Engine[]>;
+  /** The engines that are here, lowest version first. Has those made ready that are not yet, without waiting for it. */
+  summaries(): Promise<readonly EngineSummary[]>;
 }

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createLog } from '../kernel/log.ts';
 import { createEngineStore } from './engine-store.ts';
-import type { Engine, EngineStore } from './engine.ts';
+import type { EngineStore, EngineSummary } from './engine.ts';
 import { installEngine } from './install-engine.ts';
 import { runProgram } from './run-program.ts';
 import { systemBinDirs } from './system-engine.ts';
@@ -41,6 +41,14 @@ describe('the engine of an npm package', () => {
     const words = isRoot ? ['setpriv', '--reuid', '71009', '--regid', '71009', '--clear-groups'] : ['env'];
     const [program, ...args] = [...words, engine?.postgresPath ?? '', '--version'];
     expect(execFileSync(program, args, { encoding: 'utf8' })).toContain(`(PostgreSQL) ${engine?.fullVersion}`);
+  });
+
+  it('is told of before it is copied, as it is afterwards', async () => {
+    const store = openStore('told');
+    const told = (await store.summaries()).find(({ pgVersion }) => pgVersion === 17);
+    expect((await readdir(join(base, 'told'))).filter((name) => /^\d/.test(name))).toEqual([]);
+    const { pgVersion, fullVersion, source } = await store.get(17);
+    expect(told).toEqual({ pgVersion, fullVersion, source });
   });
 
   it('trusts the vetted extensions in the copy only', async () => {
@@ -145,19 +153,20 @@ describe('an engine of the system', () => {
     process.env['PATH'] = `${binDir}:${path}`;
     try {
       const store = openStore('system', []);
-      const lookFor = async (pgVersion: number): Promise<Engine | undefined> => {
-        const engines = await store.list();
-        return engines.find(
-          (engine) => engine.pgVersion === pgVersion && engine.postgresPath === join(binDir, 'postgres'),
-        );
-      };
+      const lookFor = async (pgVersion: number): Promise<EngineSummary | undefined> =>
+        (await store.summaries()).find((engine) => engine.pgVersion === pgVersion);
       for (const pgVersion of absent) {
         await expect(store.get(pgVersion)).rejects.toMatchObject({ code: 'ENGINE_NOT_INSTALLED' });
       }
       expect((await readFile(asked, 'utf8')).split('\n'), 'asked once').toEqual(['pg_config', 'postgres', '']);
       for (const pgVersion of [first, second]) {
         await put('postgres', `postgres (PostgreSQL) ${pgVersion}.9`);
-        expect(await lookFor(pgVersion)).toMatchObject({ fullVersion: `${pgVersion}.9`, source: 'system' });
+        const postgresPath = join(binDir, 'postgres');
+        expect(await lookFor(pgVersion)).toMatchObject({
+          fullVersion: `${pgVersion}.9`,
+          source: 'system',
+          postgresPath,
+        });
       }
     } finally {
       process.env['PATH'] = path;

@@ -51,6 +51,9 @@ export async function copyNpmEngine(found: NpmPackage, enginesDir: string): Prom
   };
 }
 
+/** `17.10.0-beta.17` gives `17.10`. */
+export const fullVersionOf = ({ packageVersion }: NpmPackage): string => packageVersion.split('.', 2).join('.');
+
 const copySuffix = ({ packageVersion }: NpmPackage): string => `-${packageVersion}-${COPY_FORMAT}`;
 
 /** `postgres (PostgreSQL) 17.10 (Debian 17.10-1)` gives `17.10`. */

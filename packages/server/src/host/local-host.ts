@@ -187,7 +187,11 @@ class LocalHostProcess implements LocalHost {
     const cgroups = this.#deps.cgroups?.version ?? 'none';
     return {
       hostId,
-      engines: (await engines.list()).map(({ pgVersion, fullVersion, source }) => ({ pgVersion, fullVersion, source })),
+      engines: (await engines.summaries()).map(({ pgVersion, fullVersion, source }) => ({
+        pgVersion,
+        fullVersion,
+        source,
+      })),
       storage: {
         backend: backend.name,
         location: backend.location,

@@ -101,7 +101,7 @@ function optionsOf(
     isRoot,
     uidBase: UID_BASE,
     computeAdminPassword: new Secret(PASSWORD),
-    engines: { get: async () => engine, list: async () => [engine] },
+    engines: { get: async () => engine, summaries: async () => [engine] },
     computesAwakeMax: null,
     log: makeLog(),
     ...overrides,
