@@ -157,18 +157,22 @@ async function measureDisk(platform: RunningPlatform, count: number): Promise<vo
 
 async function measureIdle(platform: RunningPlatform, sleeping: number, seconds: number): Promise<void> {
   await delay(5_000);
-  const parts = (): { name: string; pid: number }[] =>
-    platform.processes().map((p) => ({ name: p.argv.join(' ').slice(-60), pid: p.pid }));
-  const before = new Map(parts().map(({ pid }) => [pid, cpuSeconds(pid)]));
+  const look = (): { name: string; pid: number; cpu: number }[] =>
+    platform.processes().map((p) => ({ name: p.argv.join(' ').slice(-60), pid: p.pid, cpu: cpuSeconds(p.pid) }));
+  const total = (processes: readonly { cpu: number }[]): number => processes.reduce((sum, p) => sum + p.cpu, 0);
+  const before = look();
   await delay(seconds * 1000);
-  const used = parts().map(({ name, pid }) => ({
-    name,
-    cpu: cpuSeconds(pid) - (before.get(pid) ?? 0),
-    pss: memoryOf(pid).pss,
-  }));
-  const cpu = (used.reduce((sum, p) => sum + p.cpu, 0) / seconds) * 100;
+  const after = look();
+  // Of all together: what a process used that ended meanwhile is its parent's now, with what it had used before.
+  const cpu = ((total(after) - total(before)) / seconds) * 100;
+  const used = after.map((p) => ({ ...p, pss: memoryOf(p.pid).pss }));
   const memory = used.reduce((sum, p) => sum + p.pss, 0) / MB;
-  for (const p of used) say(`${(p.pss / MB).toFixed(1)} MB PSS, ${p.cpu.toFixed(2)} s CPU: ${p.name}`);
+  for (const p of used) {
+    const cpuBefore = before.find(({ pid }) => pid === p.pid)?.cpu ?? 0;
+    say(
+      `${(p.pss / MB).toFixed(1)} MB PSS, ${(p.cpu - cpuBefore).toFixed(2)} s CPU, children that ended included: ${p.name}`,
+    );
+  }
   const processes = used.length;
   print({
     case: `CPU of all processes, ${sleeping} sleeping`,
