@@ -170,7 +170,7 @@ async function measureIdle(platform: RunningPlatform, sleeping: number, seconds:
   for (const p of used) {
     const cpuBefore = before.find(({ pid }) => pid === p.pid)?.cpu ?? 0;
     say(
-      `${(p.pss / MB).toFixed(1)} MB PSS, ${(p.cpu - cpuBefore).toFixed(2)} s CPU, children that ended included: ${p.name}`,
+      `${(p.pss / MB).toFixed(1)} MB PSS, ${(p.cpu - cpuBefore).toFixed(2)} s CPU (and the whole life's of children that ended): ${p.name}`,
     );
   }
   const processes = used.length;
