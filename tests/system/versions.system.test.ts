@@ -42,7 +42,10 @@ async function useOf(pgVersion: number, fullVersion: string): Promise<void> {
   const appUri = withDatabase(withRole(project.uri, 'app', role.password ?? ''), 'shop');
   expect(await psql(appUri, `CREATE TABLE t (n int); SELECT current_user, current_database()`)).toBe('app|shop');
 
-  await psql(project.uri, `CREATE ROLE by_sql LOGIN PASSWORD 'made-by-sql'; GRANT SELECT ON kept TO by_sql`);
+  await psql(
+    project.uri,
+    `CREATE ROLE by_sql LOGIN PASSWORD 'made-by-sql'; GRANT SELECT ON kept TO by_sql; CREATE DATABASE made_by_sql`,
+  );
   const bySqlUri = withRole(project.uri, 'by_sql', 'made-by-sql');
   expect(await psql(bySqlUri, 'SELECT count(*) FROM kept')).toBe('1000');
 

@@ -134,18 +134,16 @@ describe('a host that comes back', () => {
     const { computeId } = await first.acquire(spec.endpointId);
     await first.detach();
     // As of a host that was killed while the end of one life was on its way to the disk and the next had begun.
-    const reportPath = join(bed.directory, 'host/endpoints', spec.endpointId, 'report.json');
-    const report = JSON.parse(readFileSync(reportPath, 'utf8')) as EndpointReport;
-    const lost = { ...must(report.runs[0]), computeId: `${computeId}-before` };
-    writeFileSync(reportPath, JSON.stringify({ ...report, runs: [lost] }));
+    const before = `${computeId}-before`;
+    changeReport(spec, ({ runs }) => ({ runs: [{ ...must(runs[0]), computeId: before }] }));
     const second = await makeHost(bed);
     const { runs } = await reportOf(second, spec);
     expect(runs).toMatchObject([
-      { computeId: lost.computeId, ended: true },
+      { computeId: before, ended: true },
       { computeId, ended: false },
     ]);
     await second.removeEndpoint(spec.endpointId);
-    await second.acknowledgeRuns([lost.computeId, computeId]);
+    await second.acknowledgeRuns([before, computeId]);
     expect(readdirSync(join(bed.directory, 'host/endpoints'))).toEqual([]);
     await second.detach();
   });
@@ -156,9 +154,7 @@ describe('a host that comes back', () => {
     const { computeId } = await first.acquire(spec.endpointId);
     await first.detach();
     // As of a host that was killed right after a start that followed a failure.
-    const reportPath = join(bed.directory, 'host/endpoints', spec.endpointId, 'report.json');
-    const report = JSON.parse(readFileSync(reportPath, 'utf8')) as EndpointReport;
-    writeFileSync(reportPath, JSON.stringify({ ...report, state: 'failed' }));
+    changeReport(spec, () => ({ state: 'failed' }));
     const second = await makeHost(bed);
     expect(await second.acquire(spec.endpointId)).toMatchObject({ computeId });
     await second.detach();
@@ -195,6 +191,13 @@ describe('a host that comes back', () => {
     await second.detach();
   });
 });
+
+/** Puts other words into the report on the disk. */
+function changeReport({ endpointId }: EndpointSpec, change: (report: EndpointReport) => Partial<EndpointReport>): void {
+  const path = join(bed.directory, 'host/endpoints', endpointId, 'report.json');
+  const report = JSON.parse(readFileSync(path, 'utf8')) as EndpointReport;
+  writeFileSync(path, JSON.stringify({ ...report, ...change(report) }));
+}
 
 describe('a host process that is killed', () => {
   test('20 times at random moments under load: callers see it slow, never broken, and there is never a second Postgres', async () => {
